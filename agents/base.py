@@ -1,0 +1,137 @@
+"""The contract between an agent and the host that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from colony.clock import Clock
+from colony.contracts import Frozen
+from colony.ids import AgentId
+from colony.llm.port import ChatAnswer
+
+
+class AgentTask(Frozen):
+    """One unit of work for one agent. `job` is 0 for work that came as a message."""
+
+    action: str
+    payload: Mapping[str, Any]
+    parameters: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    """Fixed for the step."""
+    job: int = 0
+    step: int = 0
+    seq: int = 0
+    generation: int = 0
+
+
+class AgentResult(Frozen):
+    """What came of a task: `value` (JSON, at most 512 KiB) and, for agents with durable state, the new `state`."""
+
+    value: Mapping[str, Any]
+    state: Mapping[str, Any] | None = None
+
+
+class Page(Frozen):
+    """What the guarded fetcher brought."""
+
+    url: str
+    status: int
+    content: bytes
+    content_type: str
+    seconds: float
+    certificate_expires: float | None = None
+    """Wall-clock seconds, for https."""
+
+
+class Model(Protocol):
+    """`ctx.llm`: the language model with this agent's name on each call."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the configuration gives agents a model at all: skills then choose their way without it."""
+        ...
+
+    async def chat(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        tier: str = "",
+        max_tokens: int = 256,
+        schema: dict[str, Any] | None = None,
+    ) -> ChatAnswer:
+        """Ask. Errors as in `colony.llm.port.LanguageModel`."""
+        ...
+
+
+class AgentContext(Protocol):
+    """What an agent may use. Agents have no other way to the outside."""
+
+    @property
+    def agent_id(self) -> AgentId:
+        """Who I am."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def llm(self) -> Model:
+        """The language model."""
+        ...
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """My durable state as last saved; empty at first."""
+        ...
+
+    async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
+        """Good results of an earlier step of this job, for seqs `first` to `end` - 1, in order."""
+        ...
+
+    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
+        """GET through the guarded fetcher: public addresses only, unless the configuration lists the host.
+
+        Raises `NotPermitted`, `Unavailable`, `DeadlineExceeded`.
+        """
+        ...
+
+    async def read_file(self, path: str) -> bytes:
+        """A file below the configured data roots. Raises `NotPermitted`, `NotFound`."""
+        ...
+
+    async def ask(
+        self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        """Ask another agent and wait for its answer."""
+        ...
+
+    async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Tell another agent, at most once."""
+        ...
+
+    async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
+        """Tell another agent, exactly once in effect; returns the id of the message."""
+        ...
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """A logical actor. One task or message at a time. The constructor takes nothing and does no I/O.
+
+    Optional methods, used where they exist: `async on_wake(ctx)`, `async on_sleep(ctx)`. A class attribute
+    `actions: Mapping[str, str]` (action -> one line of what it does) becomes its tags in the registry; a class
+    attribute `stateful = True` asks the host to load the state first and commit after each task.
+    """
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        """Do the task. Raise a `Transient` error to be tried again, anything else fails the task for good."""
+        ...
+
+    async def health(self) -> str:
+        """Empty when well; else what is wrong."""
+        ...

@@ -1,0 +1,1 @@
+"""Skills agents share: pure functions over text and data."""

@@ -1,0 +1,1 @@
+"""Shared vocabulary of Colony and its ports to the outside world."""

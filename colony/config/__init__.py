@@ -1,0 +1,1 @@
+"""The one file users edit, and where the servers are."""

@@ -1,0 +1,286 @@
+"""The frozen models that cross a process: jobs, steps, tasks, outcomes, batches, hosts.
+
+Pure data; imports nothing of Ray, NATS, Temporal or Postgres, so workflow code may use it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from colony.ids import AgentId, AgentType, Id
+
+MAX_BATCH: Final = 1_000
+"""Most tasks one activity hands to one host."""
+
+BATCH_SECONDS: Final = 5.0
+"""Work one batch should be at most, so that progress, cancel and recovery stay quick."""
+
+MAX_PAYLOAD: Final = 512 * 1024
+"""Most bytes of one task payload, one result, one envelope."""
+
+
+class Frozen(BaseModel):
+    """Base of all models that cross a process: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StepKind(StrEnum):
+    """What a step does with the tasks of the one before."""
+
+    LOAD = "load"
+    """Reads the source of the job; its rows are the payloads of the first `map`. Runs no agent."""
+    MAP = "map"
+    """One task for each good outcome of the step it is `over` (or for each row of the source)."""
+    REDUCE = "reduce"
+    """One task for each `group` outcomes of the step it is `over`; the payload names the range."""
+    REPORT = "report"
+    """Writes the artifact of the job from the outcome of the step it is `over`. Runs no agent."""
+
+
+class StepPlan(Frozen):
+    """One stage of a job, as frozen when the job was opened."""
+
+    number: int = Field(ge=0)
+    name: Id
+    kind: StepKind
+    over: int | None = None
+    """Number of the step whose outcomes it takes; None for `load`."""
+    agent_type: AgentType | None = None
+    action: Id | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
+    group: int = Field(default=500, ge=1, le=100_000)
+    """For `reduce`: outcomes a task takes."""
+    attempts: int = Field(default=3, ge=1, le=20)
+    """Generations a task may see while its errors are transient."""
+    task_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """Time limit of one task."""
+    error_budget: float = Field(default=0.1, ge=0, le=1)
+    """Share of tasks that may end failed before the job fails."""
+    parallel: int = Field(default=4, ge=1, le=256)
+    """Batches under way at once."""
+
+
+class SourcePin(Frozen):
+    """The source of a job as it was when opened; a file that changed since is refused."""
+
+    path: str
+    size: int
+    sha256: str
+    format: str
+    columns: dict[str, str] = Field(default_factory=dict[str, str])
+    """Payload field -> column of the file."""
+
+
+class JobPlan(Frozen):
+    """All a workflow needs to decide (at most 64 KiB as JSON)."""
+
+    job: int
+    """Number of the job in the ledger."""
+    key: str
+    """First execution run id of the workflow: the identity of the job."""
+    workflow_id: str
+    template: Id
+    steps: tuple[StepPlan, ...]
+    source: SourcePin | None = None
+
+
+class BadRow(Frozen):
+    """A row of the source that could not become a task."""
+
+    line: int
+    reason: str
+
+
+class StepLoad(Frozen):
+    """What `load_step` did: tasks have the seqs 0 to `tasks` - 1."""
+
+    tasks: int
+    bad_rows: int = 0
+
+
+class BatchRequest(Frozen):
+    """A range of tasks for one host: `first` <= seq < `end`. Nothing else travels."""
+
+    job: int
+    key: str
+    step: int
+    generation: int = 0
+    first: int
+    end: int
+
+
+class BatchProgress(Frozen):
+    """How far a batch is; goes into the heartbeat of its activity."""
+
+    done: int
+    failed: int
+    total: int
+
+
+class BatchReport(Frozen):
+    """How a batch ended, as counts. `left` tasks have no outcome yet (host draining, lost shard, overloaded)."""
+
+    ok: int = 0
+    failed: int = 0
+    skipped: int = 0
+    """Had an outcome already."""
+    left: int = 0
+    errors: dict[str, int] = Field(default_factory=dict[str, int])
+    """Error class -> failed tasks."""
+    transient: int = 0
+    """Failed tasks whose error may pass: another generation may try them."""
+    left_reason: str = ""
+    """Name of the error class that explains `left`."""
+    seconds: float = 0.0
+    cancelled: bool = False
+
+
+class StepCounts(Frozen):
+    """A step in numbers, over all generations; each task counts once, by its last outcome."""
+
+    number: int
+    name: str
+    tasks: int = 0
+    ok: int = 0
+    failed: int = 0
+    errors: dict[str, int] = Field(default_factory=dict[str, int])
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobView(Frozen):
+    """A job as people see it."""
+
+    job: int
+    key: str
+    workflow_id: str
+    template: str
+    state: JobState
+    opened_at: float
+    closed_at: float | None = None
+    reason: str = ""
+    cancel_requested: bool = False
+    steps: tuple[StepCounts, ...] = ()
+
+
+class DeadLetter(Frozen):
+    """A task whose last outcome is a failure."""
+
+    job: int
+    step: int
+    generation: int
+    seq: int
+    agent_id: str
+    error: str
+    message: str
+    payload: dict[str, Any]
+
+
+class TaskRow(NamedTuple):
+    """A task as a host reads it. A tuple, since a thousand are built for a batch."""
+
+    seq: int
+    agent_id: AgentId | None
+    """None: any agent of the step's type on the host that gets the batch."""
+    payload: bytes
+    """A JSON object."""
+    suspect: int
+    """How often the task was in flight when its host died."""
+
+
+class OutcomeRow(NamedTuple):
+    """The end of a task as a host commits it."""
+
+    seq: int
+    agent_id: AgentId
+    ok: bool
+    error: str
+    """Error class; empty when ok."""
+    message: str
+    transient: bool
+    result: bytes
+    """A JSON object; `{}` when failed."""
+    micros: int
+    """Time the agent took."""
+
+
+class StateRow(NamedTuple):
+    """State of one agent, saved in the transaction of the outcome or message that changed it."""
+
+    agent_id: AgentId
+    state: bytes
+
+
+class AgentSpec(Frozen):
+    """One agent as desired."""
+
+    agent_id: AgentId
+    agent_type: AgentType
+    version: int = 1
+
+
+class ShardOwner(NamedTuple):
+    """Who owns a shard, and since which epoch. `incarnation` is empty for a shard nobody owns."""
+
+    shard: int
+    epoch: int
+    incarnation: str
+    host: str
+    """Name of the host; empty for a shard nobody owns."""
+
+
+class Lease(Frozen):
+    """The right of one incarnation to own shards."""
+
+    incarnation: str
+    host: str
+    expires_in: float
+    """Seconds left, by the clock of the ledger; negative when it ended."""
+    draining: bool = False
+
+
+class HostBeat(Frozen):
+    """What a host says of itself every 10 s."""
+
+    host: str
+    incarnation: str
+    shards: int
+    agents: int
+    awake: int
+    epoch: int
+    """Highest epoch it holds."""
+    queued: int
+    in_flight: int
+    loop_lag_ms: float
+    pss_mb: float
+    draining: bool = False
+
+
+class DurableMessage(Frozen):
+    """A message of class `deliver`: kept in the ledger until its effect is saved."""
+
+    message_id: str
+    """A uuid chosen by the sender; the same id twice is one message."""
+    agent_id: AgentId
+    kind: Id
+    payload: dict[str, Any]
+    sender: str = ""
+
+
+class Artifact(Frozen):
+    """A named result of a job."""
+
+    name: str
+    media_type: str
+    content: bytes

@@ -1,0 +1,113 @@
+"""The one family of errors.
+
+Every error is `Transient` (the same call may succeed later) or `Permanent` (it never will). Adapters translate
+what their client library raises at their edge; the workflow is the only one that acts on the split.
+"""
+
+from __future__ import annotations
+
+
+class ColonyError(Exception):
+    """An error of Colony: what is wrong, and what to do next.
+
+    `remedy` is one sentence for a person; it may be empty where the message already says it.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".rstrip()
+
+
+class Transient(ColonyError):
+    """The same call may succeed later."""
+
+
+class Permanent(ColonyError):
+    """The same call will never succeed."""
+
+
+class BadInput(Permanent):
+    """Something handed in is wrong: the message names the file or field."""
+
+
+class ConfigInvalid(BadInput):
+    """The configuration is wrong: the message names file, line and field."""
+
+
+class NotFound(Permanent):
+    """The thing named does not exist."""
+
+
+class AlreadyExists(Permanent):
+    """The name is taken, or the same key was used for something else."""
+
+
+class NotPermitted(Permanent):
+    """The credentials at hand do not allow this."""
+
+
+class Unavailable(Transient):
+    """A server does not answer, or answers that it cannot now."""
+
+
+class DeadlineExceeded(Transient):
+    """No answer came before the deadline. The work may have been done: the state is unknown."""
+
+
+class Overloaded(Transient):
+    """Refused to protect what is under way: come back later. Never counts as an attempt of a task."""
+
+
+class LostShard(Transient):
+    """This host does not own the agent's shard (any more). Never counts as an attempt of a task."""
+
+
+class Fenced(LostShard):
+    """A write was refused because a newer epoch owns the shard: the writer must drop its memory."""
+
+
+class NoResponders(Transient):
+    """Nobody listens on the address now."""
+
+
+class Cancelled(Permanent):
+    """The job was cancelled."""
+
+
+class HostCrashed(Permanent):
+    """The task was in flight three times when its host died; it ran alone the last time."""
+
+
+class TaskTimeout(Permanent):
+    """The task ran into its own time limit."""
+
+
+class ModelRefused(Permanent):
+    """The model backend refused the request (a 4xx): prompt too long, unknown model, wrong parameter."""
+
+
+class TruncatedAnswer(Permanent):
+    """The model backend cut the prompt or the answer and said so only in its counters."""
+
+
+def by_name(name: str) -> type[ColonyError]:
+    """The error class called `name`; `Permanent` if there is none (an error of a user's own code)."""
+    found = _CLASSES.get(name)
+    return Permanent if found is None else found
+
+
+def _classes() -> dict[str, type[ColonyError]]:
+    found: dict[str, type[ColonyError]] = {"ColonyError": ColonyError}
+    waiting: list[type[ColonyError]] = [ColonyError]
+    while waiting:
+        for child in waiting.pop().__subclasses__():
+            found[child.__name__] = child
+            waiting.append(child)
+    return found
+
+
+_CLASSES = _classes()

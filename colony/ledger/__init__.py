@@ -1,0 +1,1 @@
+"""Every task, outcome, message, desired agent and lease: a port, Postgres, and an in-memory twin."""

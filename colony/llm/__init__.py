@@ -1,0 +1,1 @@
+"""Language models: a port, OpenAI-compatible HTTP, and a scripted twin."""

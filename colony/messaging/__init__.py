@@ -1,0 +1,1 @@
+"""Messages between agents: a port, NATS, and an in-memory twin."""

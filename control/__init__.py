@@ -1,0 +1,1 @@
+"""What people hold: the colony command, and what composes the rest."""

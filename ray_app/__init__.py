@@ -1,0 +1,1 @@
+"""Where agents live: placement, hosts, the fleet."""
