@@ -14,7 +14,7 @@ from colony.ids import SHARDS, AgentType, Id
 class Section(BaseModel):
     """Base of all sections: immutable, unknown keys refused, docstrings become the JSON schema's descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class AgentTypeConfig(Section):

@@ -1,0 +1,1 @@
+"""The groups of the `colony` command. Each module has `register(app)`."""
