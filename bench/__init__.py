@@ -1,0 +1,1 @@
+"""Measurements of Colony: figures beside a baseline of the same run. `colony bench NAME`."""

@@ -1,0 +1,183 @@
+"""`colony run · jobs · job · results · cancel · dead-letters`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from colony.contracts import JobState, JobView
+from colony.errors import BadInput
+from control.exit import FAILED_JOB
+
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="Number, key or workflow id of the job.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("run")(run)
+    app.command("jobs")(jobs)
+    app.command("job")(job)
+    app.command("results")(results)
+    app.command("cancel")(cancel)
+    app.command("dead-letters")(dead_letters)
+
+
+def run(
+    template: Annotated[str, typer.Argument(help="Name of the workflow, such as review_analysis.")],
+    source: Annotated[str, typer.Option(help="File with the input rows (CSV or JSON Lines).")] = "",
+    input_json: Annotated[str, typer.Option("--input", help="The whole input as a JSON object.")] = "",
+    job_id: Annotated[str, typer.Option("--id", help="Workflow id; refused when it is taken.")] = "",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and return.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a job, show its progress, print its report. Exit code 1 if the job fails."""
+    from control.running import run_job  # the clients behind it take a second to import
+
+    view, report = asyncio.run(
+        run_job(template, _input(source, input_json), job_id or None, wait=not no_wait, console=_quiet(as_json))
+    )
+    if as_json:
+        print(view.model_dump_json())  # noqa: T201 -- output of the command
+    elif no_wait:
+        console.print(f"Started job {view.job} ({view.workflow_id}). Follow it with: colony job {view.job}")
+    else:
+        if report is not None:
+            console.print(report)
+        _closing_line(view)
+    if view.state in (JobState.FAILED, JobState.CANCELLED):
+        raise typer.Exit(FAILED_JOB)
+
+
+def jobs(
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=10_000)] = 20,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    from control.session import ledger_here
+
+    async def read() -> list[JobView]:
+        async with ledger_here() as ledger:
+            return await ledger.jobs(limit)
+
+    views = asyncio.run(read())
+    if as_json:
+        print(json.dumps([view.model_dump(mode="json") for view in views]))  # noqa: T201 -- output of the command
+        return
+    table = Table("job", "workflow id", "template", "state", "opened", "took", box=None)
+    for view in views:
+        took = "" if view.closed_at is None else f"{view.closed_at - view.opened_at:.1f} s"
+        opened = datetime.fromtimestamp(view.opened_at, UTC).strftime("%m-%d %H:%M:%S")
+        table.add_row(str(view.job), view.workflow_id, view.template, _coloured(view.state), opened, took)
+    console.print(table if views else "No job yet. Start one: colony run review_analysis --source reviews.csv")
+
+
+def job(name: Name, as_json: Json = False) -> None:
+    """Show one job, live until it ends."""
+    from control.session import ledger_here
+    from control.watch import follow_job
+
+    async def read() -> JobView:
+        async with ledger_here() as ledger:
+            if as_json:
+                return await ledger.job(name)
+            view = await ledger.job(name)
+            console.print(f"Job {view.job} · {view.template} · {view.workflow_id} · {_coloured(view.state)}")
+            return await follow_job(ledger, str(view.job), console)
+
+    view = asyncio.run(read())
+    if as_json:
+        print(view.model_dump_json())  # noqa: T201 -- output of the command
+        return
+    _closing_line(view)
+
+
+def results(
+    name: Name,
+    form: Annotated[str, typer.Option("--format", help="json, csv or md.")] = "md",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+) -> None:
+    """Print the results of a job: its report (md), its rows (csv) or everything (json)."""
+    from control.results import render_results
+
+    if form not in ("json", "csv", "md"):
+        raise BadInput(f"--format {form!r} is unknown.", remedy="Use json, csv or md.")
+    text = asyncio.run(render_results(name, form))
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def cancel(name: Name) -> None:
+    """Cancel a job: its agents stop, what is done stays."""
+    from control.running import cancel_job
+
+    view = asyncio.run(cancel_job(name))
+    console.print(f"Cancel of job {view.job} ({view.workflow_id}) is requested.")
+
+
+def dead_letters(
+    name: Annotated[str, typer.Argument(help="Job; all of them when left out.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    as_json: Json = False,
+) -> None:
+    """List tasks whose last outcome is a failure."""
+    from control.session import ledger_here
+
+    async def read() -> list[Any]:
+        async with ledger_here() as ledger:
+            number = (await ledger.job(name)).job if name else None
+            return await ledger.dead_letters(number, limit)
+
+    letters = asyncio.run(read())
+    if as_json:
+        print(json.dumps([letter.model_dump(mode="json") for letter in letters]))  # noqa: T201 -- output
+        return
+    table = Table("job", "step", "seq", "agent", "error", "message", box=None)
+    for letter in letters:
+        where = (str(letter.job), str(letter.step), str(letter.seq))
+        table.add_row(*where, letter.agent_id, letter.error, letter.message[:60])
+    console.print(table if letters else "No dead letters.")
+
+
+def _input(source: str, input_json: str) -> Any:
+    if input_json:
+        try:
+            given = json.loads(input_json)
+        except ValueError as error:
+            raise BadInput(f"--input is no JSON: {error}.") from error
+    else:
+        given = {}
+    if source:
+        if not isinstance(given, dict):
+            raise BadInput("--source needs --input to be an object, or no --input.")
+        given = {**given, "source": str(Path(source).absolute())}
+    return given
+
+
+def _quiet(as_json: bool) -> Console:
+    return Console(stderr=True, quiet=True) if as_json else console
+
+
+def _coloured(state: JobState) -> str:
+    colour = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}[state]
+    return f"[{colour}]{state}[/]"
+
+
+def _closing_line(view: JobView) -> None:
+    took = "" if view.closed_at is None else f" after {view.closed_at - view.opened_at:.1f} s"
+    reason = f": {view.reason}" if view.reason else ""
+    console.print(f"Job {view.job} is {_coloured(view.state)}{took}{reason}")
+    if view.state is JobState.DONE:
+        console.print(f"Read the report: colony results {view.job}   rows: colony results {view.job} --format csv")

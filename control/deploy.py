@@ -1,0 +1,162 @@
+"""Deploy or scale the fleet of a running stack: plan, apply, prove. For people and for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from colony.config.model import Config
+from colony.errors import BadInput
+from colony.ids import AgentType
+from colony.ledger.port import Ledger
+from colony.ledger.postgres import open_ledger
+from colony.messaging.nats import open_messenger
+from colony.messaging.port import Messenger
+from colony.registry.open import open_registry
+from colony.registry.port import Registry
+from control.session import endpoints_here
+from control.settings import load_file, load_settings
+from ray_app.deploy import DeployPlan, DeployProof, apply_and_prove, desired_counts, plan_deploy
+
+MAX_AGENTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment would do or did."""
+
+    plan: DeployPlan
+    proof: DeployProof | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Links:
+    ledger: Ledger
+    messenger: Messenger
+    registry: Registry
+
+
+@asynccontextmanager
+async def _links() -> AsyncGenerator[_Links]:
+    endpoints = endpoints_here()
+    async with AsyncExitStack() as stack:
+        yield _Links(
+            await stack.enter_async_context(open_ledger(endpoints.postgres, pool_size=2, name="deploy")),
+            await stack.enter_async_context(open_messenger(endpoints.nats, role="client", name="deploy")),
+            await stack.enter_async_context(open_registry(endpoints, role="client")),
+        )
+
+
+def parse_types(values: list[str], config: Config) -> dict[AgentType, int]:
+    """`["research=200", …]` as counts. Raises `BadInput` on unknown types and counts that are no whole numbers."""
+    counts: dict[AgentType, int] = {}
+    for value in values:
+        name, separator, number = value.partition("=")
+        if not separator or not number.isascii() or not number.isdigit():
+            raise BadInput(f"--type {value!r} is not TYPE=COUNT.", remedy="For example: --type research=200.")
+        agent_type = AgentType(name)
+        if agent_type not in config.fleet.types:
+            known = ", ".join(sorted(config.fleet.types))
+            raise BadInput(f"Agent type {name!r} is unknown.", remedy=f"Known types: {known}.")
+        if agent_type in counts:
+            raise BadInput(f"--type {name} is given twice.")
+        counts[agent_type] = int(number)
+    return counts
+
+
+async def deploy(
+    count: int | None,
+    types: list[str],
+    config_file: Path | None,
+    *,
+    dry_run: bool,
+    console: Console,
+    timeout: float = 600.0,
+) -> Deployment:
+    """Bring the fleet to the counts asked for and prove it; `dry_run` only plans. Raises `BadInput` first."""
+    config = (load_file(config_file) if config_file else load_settings(endpoints_here())).config
+    counts = desired_counts(config, count, parse_types(types, config))
+    if sum(counts.values()) > MAX_AGENTS:
+        raise BadInput(f"{sum(counts.values())} agents are more than the {MAX_AGENTS} a stack takes.")
+    started = time.monotonic()
+    async with _links() as links:
+        plan = plan_deploy(counts, await links.ledger.agents(), config)
+        _print_plan(console, plan)
+        if dry_run:
+            return Deployment(plan, None, time.monotonic() - started)
+        with _progress(console) as progress:
+            bar = progress.add_task("agents proven", total=sum(counts.values()))
+
+            def moved(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            async with asyncio.timeout(timeout + 30.0):
+                proof = await apply_and_prove(
+                    links.ledger, links.messenger, links.registry, plan, timeout=timeout, on_progress=moved
+                )
+    return Deployment(plan, proof, time.monotonic() - started)
+
+
+def print_proof(console: Console, deployment: Deployment) -> None:
+    """The table by type; it adds up."""
+    proof = deployment.proof
+    if proof is None:
+        return
+    table = Table("type", "desired", "answered", "passing", box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for agent_type, desired in sorted(deployment.plan.desired.items()):
+        row = (desired, proof.answered.get(agent_type, 0), proof.passing.get(agent_type, 0))
+        table.add_row(agent_type, *(f"{number:,}" for number in row))
+    totals = (deployment.plan.desired, proof.answered, proof.passing)
+    table.add_row("[bold]all[/]", *(f"[bold]{sum(column.values()):,}[/]" for column in totals))
+    console.print(table)
+    console.print(f"{sum(proof.answered.values()):,} agents proven in {deployment.seconds:.1f} s.")
+
+
+def as_json(deployment: Deployment) -> str:
+    """The same for machines."""
+    proof = deployment.proof
+    return json.dumps(
+        {
+            "desired": _plain(deployment.plan.desired),
+            "added": len(deployment.plan.add),
+            "removed": len(deployment.plan.remove),
+            "answered": _plain(proof.answered) if proof else None,
+            "passing": _plain(proof.passing) if proof else None,
+            "seconds": round(deployment.seconds, 3),
+        }
+    )
+
+
+def _plain(counts: Mapping[AgentType, int]) -> dict[str, int]:
+    return {str(agent_type): number for agent_type, number in sorted(counts.items())}
+
+
+def _print_plan(console: Console, plan: DeployPlan) -> None:
+    total = sum(plan.desired.values())
+    console.print(
+        f"Plan: {total:,} agents of {len(plan.desired)} types"
+        f" ([green]+{len(plan.add):,}[/] [red]-{len(plan.remove):,}[/])",
+        highlight=False,
+    )
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )

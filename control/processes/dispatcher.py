@@ -1,0 +1,58 @@
+"""The `dispatcher` process: activities that call Ray, and the reconciler. Run as a module.
+
+A Ray driver dies with its head, up to 60 s late; the supervisor restarts head and dispatcher as one group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from colony.config.endpoints import home_from_environment, read_endpoints
+from colony.ledger.postgres import open_ledger
+from colony.lifecycle import task_owner
+from colony.messaging.nats import open_messenger
+from colony.registry.open import open_registry
+from control.processes.logs import log_to_stdout
+from control.processes.opening import enter_when_available
+from control.processes.ready import ready
+from control.processes.signals import stop_on_signals
+from control.settings import load_settings
+from ray_app.fleet import RayBatchRunner, open_ray_hosts
+from ray_app.reconciler import run_reconciler
+from workflows.activities_dispatch import DispatchActivities
+from workflows.client import connect
+from workflows.worker import dispatch_worker, run_workers
+
+
+async def main() -> None:
+    """Run until SIGTERM; end with an error when the reconciler does, so that the supervisor starts us anew."""
+    home = home_from_environment()
+    log_to_stdout("dispatcher")
+    endpoints = read_endpoints(home)
+    config = load_settings(endpoints).config
+    async with AsyncExitStack() as stack:
+        hosts = await enter_when_available(stack, "ray", lambda: open_ray_hosts(endpoints))
+        stop = stop_on_signals()
+        ledger = await enter_when_available(
+            stack, "postgres", lambda: open_ledger(endpoints.postgres, pool_size=2, name="dispatcher")
+        )
+        messenger = await enter_when_available(
+            stack, "nats", lambda: open_messenger(endpoints.nats, role="dispatcher", name="dispatcher")
+        )
+        registry = await enter_when_available(stack, "registry", lambda: open_registry(endpoints, role="dispatcher"))
+        client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
+        owner = await stack.enter_async_context(task_owner())
+        owner.start(run_reconciler(ledger, hosts, registry, messenger, config, stop), name="reconciler")
+        activities = DispatchActivities(RayBatchRunner(hosts))
+        with ready(home, "dispatcher"):
+            workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
+            await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            await workers
+        if owner.failed.done():
+            raise owner.failed.result()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

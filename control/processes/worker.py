@@ -1,0 +1,72 @@
+"""The `worker` process: decides (workflows) and does the activities that need no Ray. Run as a module."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+
+import structlog
+from temporalio.client import Client
+
+from colony.config.endpoints import home_from_environment, read_endpoints
+from colony.errors import ColonyError
+from colony.ledger.port import Ledger
+from colony.ledger.postgres import open_ledger
+from colony.lifecycle import task_owner
+from colony.messaging.nats import open_messenger
+from control.processes.logs import log_to_stdout
+from control.processes.opening import enter_when_available
+from control.processes.ready import ready
+from control.processes.signals import stop_on_signals
+from control.settings import data_roots, load_settings
+from workflows.activities_io import IoActivities
+from workflows.client import connect
+from workflows.closing import close_orphaned_jobs
+from workflows.worker import io_worker, run_workers, workflow_worker
+
+_log = structlog.get_logger(__name__)
+
+CLOSE_EVERY = 10.0
+"""Seconds between two looks for jobs whose workflow was terminated."""
+
+
+async def close_orphans(client: Client, ledger: Ledger) -> None:
+    """Close the rows of jobs whose workflow is closed or gone, for ever."""
+    while True:
+        await asyncio.sleep(CLOSE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter
+        try:
+            closed = await close_orphaned_jobs(client, ledger)
+        except ColonyError as error:
+            _log.warning("orphaned jobs not looked at", error=str(error))
+        else:
+            if closed:
+                _log.info("orphaned jobs closed", jobs=closed)
+
+
+async def main() -> None:
+    """Run until SIGTERM."""
+    home = home_from_environment()
+    log_to_stdout("worker")
+    endpoints = read_endpoints(home)
+    config = load_settings(endpoints).config
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        ledger = await enter_when_available(
+            stack, "postgres", lambda: open_ledger(endpoints.postgres, pool_size=4, name="worker")
+        )
+        messenger = await enter_when_available(
+            stack, "nats", lambda: open_messenger(endpoints.nats, role="worker", name="worker")
+        )
+        client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
+        activities = IoActivities(
+            ledger=ledger, config=config, messenger=messenger, data_roots=data_roots(endpoints, config)
+        )
+        owner = await stack.enter_async_context(task_owner())
+        owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
+        with ready(home, "worker"):
+            await run_workers([workflow_worker(client), io_worker(client, activities)], stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,42 @@
+"""The report of a job, for the terminal and as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from agents.skills.report import ReviewReport, RunFacts
+from agents.skills.report_terminal import render_terminal
+from colony.contracts import JobState, JobView
+from colony.errors import NotFound
+from colony.ledger.port import Ledger
+
+
+async def terminal_report(ledger: Ledger, view: JobView) -> RenderableType | None:
+    """What to print at the end of a review job; None for other kinds and jobs without a report."""
+    if view.state is not JobState.DONE:
+        return None
+    for artifact in await ledger.artifacts(view.job):
+        if artifact.name == "results.json":
+            data = json.loads(artifact.content)
+            if data.get("kind") == "reviews":
+                run = RunFacts.model_validate(data["run"])
+                return render_terminal(ReviewReport.model_validate(data["report"]), run)
+    return None
+
+
+async def write_report(ledger: Ledger, view: JobView, folder: Path) -> list[Path]:
+    """Write the artifacts of a job below `folder`/job-N and return the paths. Raises `NotFound` without any."""
+    artifacts = await ledger.artifacts(view.job)
+    if not artifacts:
+        raise NotFound(f"Job {view.job} has no artifacts: it is {view.state}.")
+    target = folder / f"job-{view.job}"
+    target.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for artifact in artifacts:
+        path = target / artifact.name
+        path.write_bytes(artifact.content)
+        paths.append(path)
+    return paths

@@ -1,0 +1,42 @@
+"""What a command needs of a running stack, opened on demand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+
+from colony.config.endpoints import Endpoints, home_from_environment, read_endpoints
+from colony.ledger.port import Ledger
+from colony.ledger.postgres import open_ledger
+from colony.messaging.nats import open_messenger
+from colony.messaging.port import Messenger
+from workflows.client import connect
+
+
+def endpoints_here(home: Path | None = None) -> Endpoints:
+    """Addresses of the stack in `home` (default: `COLONY_HOME` or `.colony`). Raises `NotFound`."""
+    return read_endpoints(home or home_from_environment())
+
+
+@asynccontextmanager
+async def ledger_here(home: Path | None = None) -> AsyncGenerator[Ledger]:
+    """The ledger of the stack."""
+    async with open_ledger(endpoints_here(home).postgres, pool_size=2, name="command") as ledger:
+        yield ledger
+
+
+@asynccontextmanager
+async def temporal_here(home: Path | None = None) -> AsyncGenerator[Client]:
+    """A client of the stack's Temporal."""
+    async with connect(endpoints_here(home).temporal) as client:
+        yield client
+
+
+@asynccontextmanager
+async def messenger_here(home: Path | None = None) -> AsyncGenerator[Messenger]:
+    """A connection to the bus, with the rights of a client."""
+    async with open_messenger(endpoints_here(home).nats, role="client", name="command") as messenger:
+        yield messenger
