@@ -1,0 +1,141 @@
+"""Any OpenAI-compatible server (Ollama, vLLM, llama.cpp, a hosted one) over one pool of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+from colony.config.endpoints import ModelEndpoint, read_secret
+from colony.config.model import ModelConfig
+from colony.errors import ConfigInvalid, DeadlineExceeded, ModelRefused, Overloaded, Unavailable
+from colony.llm.openai_format import decode_answer, decode_models, encode_request, error_of
+from colony.llm.port import ChatAnswer, ChatRequest
+
+MAX_BYTES: Final = 8_000_000
+"""Most bytes of one answer, unpacked."""
+
+_CONNECT_SECONDS: Final = 5.0
+_LIST_SECONDS: Final = 10.0
+_CONNECTIONS: Final = 256
+# llama.cpp closes idle connections after 5 s: give them up before, or calls fail on a connection just closed.
+_KEEP_SECONDS: Final = 4.0
+
+
+class HttpModel:
+    """A `LanguageModel` over HTTP; use through `open_model`. One call, one request: nothing is tried twice."""
+
+    def __init__(self, client: httpx.AsyncClient, config: ModelConfig) -> None:
+        self._client = client
+        self._names = config.names
+        self._timeout = config.timeout
+        self._first = ""
+        self._asking = asyncio.Lock()
+
+    async def chat(self, request: ChatRequest) -> ChatAnswer:
+        """See `LanguageModel`. Takes at most the shorter of the request's and the configured time."""
+        async with _deadline(min(request.timeout, self._timeout)):
+            model = request.model or self._tier(request.tier) or await self._default_model()
+            body = await self._call("POST", "/v1/chat/completions", encode_request(request, model))
+        return decode_answer(request, body)
+
+    async def models(self) -> list[str]:
+        """See `LanguageModel`."""
+        async with _deadline(min(_LIST_SECONDS, self._timeout)):
+            return decode_models(await self._call("GET", "/v1/models", None))
+
+    def _tier(self, tier: str) -> str:
+        return next((name for known, name in self._names.items() if known == tier), "")
+
+    async def _default_model(self) -> str:
+        async with self._asking:
+            if not self._first:
+                served = decode_models(await self._call("GET", "/v1/models", None))
+                if not served:
+                    raise ModelRefused("The model server serves no model.", remedy="Load one, or set model.names.")
+                self._first = served[0]
+            return self._first
+
+    async def _call(self, method: str, path: str, content: bytes | None) -> bytes:
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        try:
+            async with self._client.stream(method, path, content=content, headers=headers) as response:
+                body = await _read(response)
+        except httpx.PoolTimeout:
+            raise Overloaded("All connections to the model server are taken.") from None
+        except httpx.ConnectTimeout:
+            raise Unavailable(f"The model server took no connection in {_CONNECT_SECONDS:.0f} s.") from None
+        except httpx.TimeoutException:
+            raise DeadlineExceeded("The model server stopped answering.") from None
+        except httpx.HTTPError as error:
+            raise Unavailable(f"The model server cannot be reached: {type(error).__name__}.") from error
+        if response.status_code == HTTPStatus.OK:
+            return body
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            self._first = ""  # the server may have been given another model
+        raise error_of(response.status_code, body)
+
+
+@asynccontextmanager
+async def open_model(endpoint: ModelEndpoint, config: ModelConfig) -> AsyncGenerator[HttpModel]:
+    """A model at `endpoint`. Sends nothing until it is used.
+
+    The key is read from the endpoint's file, or from that of `config`. Raises `ConfigInvalid`, `NotFound`, `BadInput`.
+    """
+    key_file = endpoint.key_file or config.key_file
+    headers = {"Authorization": f"Bearer {read_secret(key_file)}"} if key_file else {}
+    url = _base(endpoint.url)
+    client = httpx.AsyncClient(
+        base_url=url,
+        headers=headers,
+        # The deadline of a call is set around it; these catch what hangs below it.
+        timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEP_SECONDS),
+        follow_redirects=False,
+        # A proxy named in the environment is for the outside, never for this machine.
+        trust_env=not _is_loopback(url.host),
+    )
+    async with client:
+        yield HttpModel(client, config)
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(f"The model gave no answer in {seconds:g} s.") from None
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise Unavailable(f"The model server answered with more than {MAX_BYTES // 1_000_000} MB.")
+    return bytes(body)
+
+
+def _base(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text.rstrip("/").removesuffix("/v1"))
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigInvalid(
+            "The address of the model server is no http URL.", remedy="Set model.url to http://host:port."
+        )
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

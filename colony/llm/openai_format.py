@@ -1,0 +1,153 @@
+"""The OpenAI chat format: requests to JSON, JSON to answers, statuses to errors. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from colony.errors import (
+    ColonyError,
+    DeadlineExceeded,
+    ModelRefused,
+    NotPermitted,
+    Overloaded,
+    TruncatedAnswer,
+    Unavailable,
+)
+from colony.llm.port import ChatAnswer, ChatRequest
+
+_SHOWN: Final = 200
+_FEW_WORDS: Final = 64
+_PLAUSIBLE: Final = 0.9
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Message(_Lenient):
+    content: str | None = None
+
+
+class _Choice(_Lenient):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(_Lenient):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Completion(_Lenient):
+    choices: tuple[_Choice, ...]
+    model: str = ""
+    usage: _Usage | None = None
+
+
+class _Model(_Lenient):
+    id: str
+
+
+class _Models(_Lenient):
+    data: tuple[_Model, ...]
+
+
+class _Error(_Lenient):
+    message: str = ""
+
+
+class _Refusal(_Lenient):
+    error: _Error | str = ""
+
+
+def encode_request(request: ChatRequest, model: str) -> bytes:
+    """The body of `POST /v1/chat/completions`."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [message.model_dump() for message in request.messages],
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "stream": False,
+    }
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.json_schema is not None:
+        described = {"name": "answer", "schema": request.json_schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": described}
+    return orjson.dumps(body)
+
+
+def decode_answer(request: ChatRequest, body: bytes) -> ChatAnswer:
+    """The answer in a body of status 200.
+
+    Raises `Unavailable` when it is no chat completion (a proxy's page, half an answer), `TruncatedAnswer` when the
+    counters show that the server cut the prompt.
+    """
+    try:
+        completion = _Completion.model_validate_json(body)
+    except ValidationError:
+        raise Unavailable("The model server answered with something that is no chat completion.") from None
+    if not completion.choices:
+        raise Unavailable("The model server answered without a choice.")
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    least = least_prompt_tokens(request)
+    if least > _FEW_WORDS and 0 < usage.prompt_tokens < least:
+        raise TruncatedAnswer(
+            f"The model server read {usage.prompt_tokens} tokens of a prompt of at least {least}.",
+            remedy="Raise the context length of the model server, or shorten the prompt.",
+        )
+    return ChatAnswer(
+        text=choice.message.content or "",
+        model=completion.model,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        finish_reason=choice.finish_reason or "stop",
+    )
+
+
+def least_prompt_tokens(request: ChatRequest) -> int:
+    """Fewest tokens the prompt can have been if nothing of it was cut.
+
+    Tokenisers split at white space first, so that every word is at least one token; a margin stays for those that
+    merge some words.
+    """
+    words = sum(len(message.content.split()) for message in request.messages)
+    return int(words * _PLAUSIBLE)
+
+
+def decode_models(body: bytes) -> list[str]:
+    """Names in a body of `GET /v1/models`. Raises `Unavailable`."""
+    try:
+        return [model.id for model in _Models.model_validate_json(body).data]
+    except ValidationError:
+        raise Unavailable("The model server answered with something that is no list of models.") from None
+
+
+def error_of(status: int, body: bytes) -> ColonyError:
+    """The error that an answer of `status` stands for. What a server says about credentials is not repeated."""
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return NotPermitted(
+            f"The model server refused our credentials ({status}).", remedy="Check model.key_file in agent_config.yaml."
+        )
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return Overloaded(f"The model server takes no more work now ({status}).")
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT):
+        return DeadlineExceeded(f"The model server gave up waiting ({status}).")
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ModelRefused(f"The model server refused the request ({status}){_said(body)}.")
+    return Unavailable(f"The model server answered with status {status}.")
+
+
+def _said(body: bytes) -> str:
+    try:
+        error = _Refusal.model_validate_json(body).error
+    except ValidationError:
+        return ""
+    text = " ".join((error if isinstance(error, str) else error.message).split())
+    return f": {text[:_SHOWN].rstrip('.')}" if text else ""
