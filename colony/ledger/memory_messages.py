@@ -1,0 +1,61 @@
+"""Durable messages and the states of agents, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from colony.contracts import DurableMessage, StateRow
+from colony.errors import Fenced, NotFound
+from colony.ids import AgentId, shard_of
+from colony.ledger.memory_tables import MemoryTables
+from colony.ledger.validation import check_epochs, checked_shards, encode_object
+
+
+class MemoryMessages:
+    """See `MessageLedger`."""
+
+    def __init__(self, tables: MemoryTables) -> None:
+        self._tables = tables
+
+    async def put_message(self, message: DurableMessage) -> bool:
+        """See `MessageLedger`."""
+        encode_object(message.payload)
+        if message.agent_id not in self._tables.agents:
+            raise NotFound(f"There is no agent {message.agent_id}.", remedy="`colony agents` lists them.")
+        if message.message_id in self._tables.messages:
+            return False
+        self._tables.messages[message.message_id] = message
+        return True
+
+    async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
+        """See `MessageLedger`."""
+        wanted = set(checked_shards(shards))
+        found = [
+            message
+            for key, message in self._tables.messages.items()
+            if key not in self._tables.done_messages and shard_of(message.agent_id) in wanted
+        ]
+        return found[:limit]
+
+    async def finish_message(
+        self, message_id: str, incarnation: str, epochs: Mapping[int, int], state: StateRow | None
+    ) -> bool:
+        """See `MessageLedger`. Raises `NotFound` for a message that was never put."""
+        if state is not None:
+            check_epochs(epochs, [state.agent_id])
+        message = self._tables.messages.get(message_id)
+        if message is None:
+            raise NotFound("The ledger has no such message.")
+        if shard_of(message.agent_id) not in epochs:
+            raise Fenced(f"Incarnation {incarnation} does not hold the shard of agent {message.agent_id}.")
+        self._tables.check_fence(incarnation, epochs)
+        if message_id in self._tables.done_messages:
+            return False
+        self._tables.done_messages.add(message_id)
+        if state is not None:
+            self._tables.states[state.agent_id] = state.state
+        return True
+
+    async def states(self, agent_ids: Sequence[AgentId]) -> dict[AgentId, bytes]:
+        """See `MessageLedger`."""
+        return {key: self._tables.states[key] for key in agent_ids if key in self._tables.states}

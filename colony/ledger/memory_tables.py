@@ -1,0 +1,122 @@
+"""What the in-memory ledger keeps: the tables of the real one as dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from colony.clock import Clock
+from colony.contracts import (
+    AgentSpec,
+    Artifact,
+    BadRow,
+    DurableMessage,
+    JobPlan,
+    JobState,
+    OutcomeRow,
+    ShardOwner,
+    StepLoad,
+)
+from colony.errors import Fenced, NotFound
+from colony.ids import SHARDS, AgentId
+
+
+@dataclass
+class LeaseRow:
+    """The lease of one incarnation; `expires_at` by the monotonic clock."""
+
+    host: str
+    expires_at: float
+    draining: bool = False
+    ended: bool = False
+    crashed: bool = False
+
+
+@dataclass
+class LeaderRow:
+    """Who leads, until when by the monotonic clock."""
+
+    term: int
+    holder: str
+    expires_at: float
+
+
+@dataclass
+class JobRow:
+    """One job."""
+
+    plan: JobPlan
+    opened_at: float
+    state: JobState = JobState.RUNNING
+    closed_at: float | None = None
+    reason: str = ""
+    cancel_requested: bool = False
+
+
+@dataclass
+class AttemptRow:
+    """One call of `start_tasks`."""
+
+    incarnation: str
+    seqs: frozenset[int]
+
+
+@dataclass
+class StepTable:
+    """Tasks and outcomes of one step."""
+
+    load: StepLoad | None = None
+    tasks: list[tuple[AgentId | None, bytes]] = field(default_factory=list[tuple[AgentId | None, bytes]])
+    outcomes: dict[int, dict[int, OutcomeRow]] = field(default_factory=dict[int, dict[int, OutcomeRow]])
+    """seq -> generation -> outcome."""
+    attempts: list[AttemptRow] = field(default_factory=list[AttemptRow])
+
+    def last(self, seq: int) -> tuple[int, OutcomeRow] | None:
+        """Generation and outcome that count for a task, or None."""
+        found = self.outcomes.get(seq)
+        if not found:
+            return None
+        generation = max(found)
+        return generation, found[generation]
+
+    def good(self, seq: int) -> OutcomeRow | None:
+        """The good outcome of a task, or None."""
+        found = self.outcomes.get(seq, {})
+        return next((found[generation] for generation in sorted(found) if found[generation].ok), None)
+
+
+class MemoryTables:
+    """All tables. No method awaits, so each is a transaction."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.agents: dict[AgentId, AgentSpec] = {}
+        self.fleet_version = 0
+        self.leases: dict[str, LeaseRow] = {}
+        self.owners = [ShardOwner(shard, 0, "", "") for shard in range(SHARDS)]
+        self.leaders: dict[str, LeaderRow] = {}
+        self.jobs: dict[int, JobRow] = {}
+        self.steps: dict[tuple[int, int], StepTable] = {}
+        self.bad_rows: dict[int, dict[int, BadRow]] = {}
+        self.artifacts: dict[int, dict[str, Artifact]] = {}
+        self.messages: dict[str, DurableMessage] = {}
+        self.done_messages: set[str] = set()
+        self.states: dict[AgentId, bytes] = {}
+
+    def step(self, job: int, step: int) -> StepTable:
+        """The tables of a step; an empty one if it has none yet."""
+        return self.steps.setdefault((job, step), StepTable())
+
+    def job(self, job: int) -> JobRow:
+        """One job. Raises `NotFound`."""
+        row = self.jobs.get(job)
+        if row is None:
+            raise NotFound(f"There is no job {job}.")
+        return row
+
+    def check_fence(self, incarnation: str, epochs: Mapping[int, int]) -> None:
+        """Raise `Fenced` unless the incarnation owns all the shards at these epochs."""
+        for shard, epoch in epochs.items():
+            owner = self.owners[shard]
+            if owner.incarnation != incarnation or owner.epoch != epoch:
+                raise Fenced(f"Incarnation {incarnation} does not hold all of these shards any more.")

@@ -1,0 +1,230 @@
+"""Jobs, their artifacts and their counts, in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from colony.contracts import (
+    Artifact,
+    DeadLetter,
+    JobPlan,
+    JobState,
+    JobView,
+    SourcePin,
+    StepCounts,
+    StepPlan,
+)
+from colony.errors import BadInput, NotFound
+from colony.ids import Id
+from colony.ledger.postgres_connection import Database, clean_text
+from colony.ledger.validation import encode_object, parse_object
+
+_VIEW = """SELECT job, key, workflow_id, template, state, reason, cancel_requested, plan,
+                  extract(epoch FROM opened_at)::float8 AS opened_at,
+                  extract(epoch FROM closed_at)::float8 AS closed_at FROM job """
+
+_BY_NAME = (
+    _VIEW  # noqa: S608 -- both parts are constants
+    + """WHERE job = (
+        SELECT job FROM (
+            SELECT 1 AS choice, job FROM job WHERE job = $1
+            UNION ALL SELECT 2, job FROM job WHERE key = $2
+            UNION ALL (SELECT 3, job FROM job WHERE workflow_id = $2 ORDER BY job DESC LIMIT 1)
+        ) found ORDER BY choice LIMIT 1)"""
+)
+
+
+class PostgresJobs:
+    """See `JobLedger`: the job itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open_job(
+        self,
+        key: str,
+        workflow_id: str,
+        template: str,
+        steps: Sequence[StepPlan],
+        source: SourcePin | None,
+        request: Mapping[str, Any],
+    ) -> JobPlan:
+        """See `JobLedger`. Also makes the partitions that the job needs."""
+        draft = JobPlan(
+            job=0, key=key, workflow_id=workflow_id, template=Id(template), steps=tuple(steps), source=source
+        )
+        async with self._database.transaction() as session:
+            job = await session.value(
+                """INSERT INTO job (key, workflow_id, template, plan, request) VALUES ($1, $2, $3, $4, $5)
+                   ON CONFLICT (key) DO NOTHING RETURNING job""",
+                key,
+                workflow_id,
+                template,
+                draft.model_dump_json(),
+                encode_object(request).decode(),
+            )
+            if job is not None:
+                await session.value("SELECT ensure_partitions($1)", job)
+                return draft.model_copy(update={"job": job})
+        row = await self._database.row("SELECT job, plan FROM job WHERE key = $1", key)
+        if row is None:
+            raise NotFound(f"Job {key} was removed while it was opened.")
+        return _plan(row)
+
+    async def plan(self, job: int) -> JobPlan:
+        """See `JobLedger`."""
+        row = await self._database.row("SELECT job, plan FROM job WHERE job = $1", job)
+        if row is None:
+            raise NotFound(f"There is no job {job}.")
+        return _plan(row)
+
+    async def request_cancel(self, job: int) -> None:
+        """See `JobLedger`. Raises `NotFound`."""
+        if not await self._database.changed("UPDATE job SET cancel_requested = true WHERE job = $1", job):
+            raise NotFound(f"There is no job {job}.")
+
+    async def cancel_requested(self, job: int) -> bool:
+        """See `JobLedger`. Raises `NotFound`."""
+        found = await self._database.value("SELECT cancel_requested OR state <> 'running' FROM job WHERE job = $1", job)
+        if found is None:
+            raise NotFound(f"There is no job {job}.")
+        return found
+
+    async def close_job(self, job: int, state: JobState, reason: str = "") -> None:
+        """See `JobLedger`."""
+        if state is JobState.RUNNING:
+            raise BadInput("A job cannot be closed as running.")
+        await self._database.changed(
+            """UPDATE job SET state = $2, reason = $3, closed_at = clock_timestamp()
+                WHERE job = $1 AND state = 'running'""",
+            job,
+            state.value,
+            clean_text(reason),
+        )
+
+    async def jobs(self, limit: int = 50, *, running_only: bool = False) -> list[JobView]:
+        """See `JobLedger`."""
+        where = "WHERE state = 'running'" if running_only else ""
+        rows = await self._database.rows(f"{_VIEW} {where} ORDER BY job DESC LIMIT $1", limit)
+        return [_view(row, ()) for row in rows]
+
+    async def job(self, name: str) -> JobView:
+        """See `JobLedger`."""
+        number = int(name) if name.isascii() and name.isdigit() and len(name) < 19 else -1
+        row = await self._database.row(_BY_NAME, number, clean_text(name))
+        if row is None:
+            raise NotFound(f"There is no job {name[:80]!r}.", remedy="`colony jobs` lists them.")
+        return _view(row, await self._counts(_plan(row)))
+
+    async def _counts(self, plan: JobPlan) -> tuple[StepCounts, ...]:
+        loads = await self._database.rows("SELECT step, tasks FROM step_load WHERE job = $1", plan.job)
+        tasks: dict[int, int] = dict(loads)
+        found: list[StepCounts] = []
+        for step in plan.steps:
+            ok, failed, _, errors = await self.step_counts(plan.job, step.number)
+            found.append(
+                StepCounts(
+                    number=step.number,
+                    name=step.name,
+                    tasks=tasks.get(step.number, 0),
+                    ok=ok,
+                    failed=failed,
+                    errors=errors,
+                )
+            )
+        return tuple(found)
+
+    async def step_counts(self, job: int, step: int) -> tuple[int, int, int, dict[str, int]]:
+        """See `JobLedger`."""
+        rows = await self._database.rows(
+            """SELECT ok, transient, error, count(*) FROM outcome o
+                WHERE job = $1 AND step = $2
+                  AND NOT EXISTS (SELECT 1 FROM outcome n WHERE n.job = $1 AND n.step = $2 AND n.seq = o.seq
+                                     AND n.generation > o.generation)
+                GROUP BY ok, transient, error""",
+            job,
+            step,
+        )
+        good = failed = passing = 0
+        errors: dict[str, int] = {}
+        for ok, transient, error, count in rows:
+            if ok:
+                good += count
+                continue
+            failed += count
+            passing += count if transient else 0
+            errors[error] = errors.get(error, 0) + count
+        return good, failed, passing, dict(sorted(errors.items()))
+
+    async def outcome_multiplicity(self, job: int) -> dict[int, tuple[int, int]]:
+        """See `JobLedger`."""
+        rows = await self._database.rows(
+            """SELECT t.step, t.tasks, coalesce(o.done, 0)
+                 FROM (SELECT step, count(*) AS tasks FROM task WHERE job = $1 GROUP BY step) t
+                 LEFT JOIN (SELECT step, count(DISTINCT seq) AS done FROM outcome WHERE job = $1 GROUP BY step) o
+                        USING (step) ORDER BY t.step""",
+            job,
+        )
+        return {step: (tasks, done) for step, tasks, done in rows}
+
+    async def put_artifact(self, job: int, artifact: Artifact) -> None:
+        """See `JobLedger`."""
+        await self._database.changed(
+            """INSERT INTO artifact (job, name, media_type, content) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (job, name) DO UPDATE SET media_type = excluded.media_type, content = excluded.content""",
+            job,
+            artifact.name,
+            artifact.media_type,
+            artifact.content,
+        )
+
+    async def artifacts(self, job: int) -> list[Artifact]:
+        """See `JobLedger`."""
+        rows = await self._database.rows(
+            """SELECT name, media_type, content FROM artifact WHERE job = $1 ORDER BY name COLLATE "C" """, job
+        )
+        return [Artifact(name=name, media_type=kind, content=content) for name, kind, content in rows]
+
+    async def dead_letters(self, job: int | None = None, limit: int = 100) -> list[DeadLetter]:
+        """See `JobLedger`. Newest job first, then by step and seq."""
+        where = "" if job is None else "WHERE d.job = $2"
+        rows = await self._database.rows(
+            f"""SELECT d.*, t.payload FROM (
+                    SELECT * FROM dead_letter d {where} ORDER BY job DESC, step, seq LIMIT $1) d
+                  JOIN task t USING (job, step, seq) ORDER BY d.job DESC, d.step, d.seq""",  # noqa: S608 -- no input
+            limit,
+            *([] if job is None else [job]),
+        )
+        return [
+            DeadLetter(
+                job=row["job"],
+                step=row["step"],
+                generation=row["generation"],
+                seq=row["seq"],
+                agent_id=row["agent_id"],
+                error=row["error"],
+                message=row["message"],
+                payload=parse_object(row["payload"]),
+            )
+            for row in rows
+        ]
+
+
+def _plan(row: Any) -> JobPlan:
+    return JobPlan.model_validate_json(row["plan"]).model_copy(update={"job": row["job"]})
+
+
+def _view(row: Any, steps: tuple[StepCounts, ...]) -> JobView:
+    return JobView(
+        job=row["job"],
+        key=row["key"],
+        workflow_id=row["workflow_id"],
+        template=row["template"],
+        state=JobState(row["state"]),
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+        reason=row["reason"],
+        cancel_requested=row["cancel_requested"],
+        steps=steps,
+    )

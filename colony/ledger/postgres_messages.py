@@ -1,0 +1,84 @@
+"""Durable messages and the states of agents, in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from colony.contracts import DurableMessage, StateRow
+from colony.errors import Fenced, NotFound
+from colony.ids import AgentId, Id
+from colony.ledger.postgres_connection import Database
+from colony.ledger.validation import check_epochs, checked_shards, encode_object, parse_object
+
+
+class PostgresMessages:
+    """See `MessageLedger`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put_message(self, message: DurableMessage) -> bool:
+        """See `MessageLedger`."""
+        row = await self._database.row(
+            """WITH desired AS (SELECT agent_id, shard FROM agent WHERE agent_id = $2),
+                    added AS (
+                        INSERT INTO message (message_id, agent_id, shard, kind, payload, sender)
+                        SELECT $1, agent_id, shard, $3, $4, $5 FROM desired
+                        ON CONFLICT DO NOTHING RETURNING shard, number, message_id),
+                    opened AS (INSERT INTO message_open (shard, number, message_id) SELECT * FROM added)
+               SELECT EXISTS (SELECT 1 FROM desired) AS desired, EXISTS (SELECT 1 FROM added) AS added""",
+            message.message_id,
+            message.agent_id,
+            message.kind,
+            encode_object(message.payload),
+            message.sender,
+        )
+        if row is None or not row["desired"]:
+            raise NotFound(f"There is no agent {message.agent_id}.", remedy="`colony agents` lists them.")
+        return row["added"]
+
+    async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
+        """See `MessageLedger`."""
+        rows = await self._database.rows(
+            """SELECT m.message_id, m.agent_id, m.kind, m.payload, m.sender
+                 FROM message_open o JOIN message m USING (message_id)
+                WHERE o.shard = ANY ($1) ORDER BY o.number LIMIT $2""",
+            checked_shards(shards),
+            limit,
+        )
+        return [
+            DurableMessage(
+                message_id=row["message_id"],
+                agent_id=AgentId(row["agent_id"]),
+                kind=Id(row["kind"]),
+                payload=parse_object(row["payload"]),
+                sender=row["sender"],
+            )
+            for row in rows
+        ]
+
+    async def finish_message(
+        self, message_id: str, incarnation: str, epochs: Mapping[int, int], state: StateRow | None
+    ) -> bool:
+        """See `MessageLedger`. Raises `NotFound` for a message that was never put."""
+        if state is not None:
+            check_epochs(epochs, [state.agent_id])
+        done = await self._database.value(
+            "SELECT finish_message($1, $2, $3, $4, $5, $6)",
+            message_id,
+            incarnation,
+            list(epochs.keys()),
+            list(epochs.values()),
+            None if state is None else state.agent_id,
+            None if state is None else state.state,
+        )
+        if done is None:
+            raise Fenced(f"Incarnation {incarnation} does not hold all of these shards any more.")
+        return done
+
+    async def states(self, agent_ids: Sequence[AgentId]) -> dict[AgentId, bytes]:
+        """See `MessageLedger`."""
+        rows = await self._database.rows(
+            "SELECT agent_id, state FROM agent_state WHERE agent_id = ANY ($1)", list(agent_ids)
+        )
+        return {AgentId(agent_id): state for agent_id, state in rows}

@@ -1,0 +1,54 @@
+"""What both ledgers check before they touch anything. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import orjson
+
+from colony.contracts import OutcomeRow, StateRow
+from colony.errors import BadInput, Fenced
+from colony.ids import SHARDS, AgentId, shard_of
+
+
+def checked_shards(shards: Sequence[int]) -> list[int]:
+    """The shards, each once, ordered. Raises `BadInput` for one that does not exist."""
+    ordered = sorted(set(shards))
+    if ordered and not (ordered[0] >= 0 and ordered[-1] < SHARDS):
+        raise BadInput(f"Shards are 0 to {SHARDS - 1}, not {ordered[0]} to {ordered[-1]}.")
+    return ordered
+
+
+def check_epochs(epochs: Mapping[int, int], agents: Iterable[AgentId]) -> None:
+    """Raise `Fenced` unless `epochs` has the shard of each agent."""
+    for agent_id in set(agents):
+        if shard_of(agent_id) not in epochs:
+            raise Fenced(f"The writer does not hold shard {shard_of(agent_id)} of agent {agent_id}.")
+
+
+def written_agents(outcomes: Sequence[OutcomeRow], states: Sequence[StateRow]) -> set[AgentId]:
+    """The agents a commit writes for."""
+    return {row.agent_id for row in outcomes} | {row.agent_id for row in states}
+
+
+def parse_object(document: bytes) -> dict[str, Any]:
+    """A JSON object for people to look at; anything else comes as `{"raw": text}`, since reading must not fail."""
+    try:
+        value: Any = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return {"raw": document.decode("utf-8", "replace")[:4000]}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"raw": value}
+
+
+def encode_object(value: Mapping[str, Any]) -> bytes:
+    """JSON of an object. Raises `BadInput` for what JSON cannot hold."""
+    try:
+        return orjson.dumps(dict(value))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"This is no JSON: {error}.") from error
+
+
+def reduce_payload(over: int, first: int, end: int) -> bytes:
+    """The payload of one task of a reduce step: the range of outcomes it takes."""
+    return b'{"step":%d,"first":%d,"end":%d}' % (over, first, end)
