@@ -39,16 +39,20 @@ async def twin(_: Path) -> AsyncGenerator[LanguageModel]:
 
 @asynccontextmanager
 async def over_http(_: Path) -> AsyncGenerator[LanguageModel]:
-    async with chat_server(honest(CONTEXT, LONG)) as server:
-        async with open_model(ModelEndpoint(url=server.url), ModelConfig()) as model:
-            yield model
+    async with (
+        chat_server(honest(CONTEXT, LONG)) as server,
+        open_model(ModelEndpoint(url=server.url), ModelConfig()) as model,
+    ):
+        yield model
 
 
 @asynccontextmanager
 async def embedded(folder: Path) -> AsyncGenerator[LanguageModel]:
-    async with embedded_model(folder, slots=2, context=CONTEXT) as endpoint:
-        async with open_model(endpoint, ModelConfig()) as model:
-            yield model
+    async with (
+        embedded_model(folder, slots=2, context=CONTEXT) as endpoint,
+        open_model(endpoint, ModelConfig()) as model,
+    ):
+        yield model
 
 
 @pytest.fixture(

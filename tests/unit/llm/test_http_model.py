@@ -175,10 +175,12 @@ async def test_a_model_that_went_away_is_looked_up_again() -> None:
 
 
 async def test_a_server_without_models_is_told_apart() -> None:
-    async with chat_server(lambda _: reply({"data": []})) as server:
-        async with open_model(ModelEndpoint(url=server.url), ModelConfig()) as model:
-            with pytest.raises(ModelRefused, match="serves no model"):
-                await model.chat(ask())
+    async with (
+        chat_server(lambda _: reply({"data": []})) as server,
+        open_model(ModelEndpoint(url=server.url), ModelConfig()) as model,
+    ):
+        with pytest.raises(ModelRefused, match="serves no model"):
+            await model.chat(ask())
 
 
 async def test_what_is_asked_is_what_is_sent() -> None:
@@ -206,16 +208,20 @@ async def test_a_prompt_cut_in_silence_is_a_failure() -> None:
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 0}, {"prompt_tokens": 4000, "completion_tokens": 1}])
 async def test_counters_that_prove_nothing_are_believed(usage: dict[str, int] | None) -> None:
-    async with chat_server(lambda _: reply(completion(usage=usage))) as server:
-        async with open_model(ModelEndpoint(url=server.url), ModelConfig()) as model:
-            assert (await model.chat(ask("word " * 4000, model="m"))).text == "fine"
+    async with (
+        chat_server(lambda _: reply(completion(usage=usage))) as server,
+        open_model(ModelEndpoint(url=server.url), ModelConfig()) as model,
+    ):
+        assert (await model.chat(ask("word " * 4000, model="m"))).text == "fine"
 
 
 async def test_an_answer_without_text_is_empty() -> None:
     empty = completion(choices=[{"message": {"role": "assistant", "content": None}, "finish_reason": "tool_calls"}])
-    async with chat_server(lambda _: reply(empty)) as server:
-        async with open_model(ModelEndpoint(url=server.url), ModelConfig()) as model:
-            answer = await model.chat(ask(model="m"))
+    async with (
+        chat_server(lambda _: reply(empty)) as server,
+        open_model(ModelEndpoint(url=server.url), ModelConfig()) as model,
+    ):
+        answer = await model.chat(ask(model="m"))
     assert (answer.text, answer.finish_reason) == ("", "tool_calls")
 
 
