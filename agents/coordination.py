@@ -1,0 +1,121 @@
+"""Agents that split work and put its results together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, cast
+
+from agents.base import AgentContext, AgentResult, AgentTask
+from agents.fields import list_of, text_of, unknown_action
+from agents.ranges import range_pages
+from agents.skills.planning import merge_rows, split_goal, task_for, urls_in
+from agents.skills.report import (
+    RunFacts,
+    parse_report,
+    render_generic_markdown,
+    render_markdown,
+    report_of,
+)
+from agents.skills.tally import Tally, merge, parse_tally
+from colony.errors import BadInput
+
+MOST_TASKS: Final = 1_000
+"""Tasks one plan may have."""
+
+_PHRASES_IN_MEMORY: Final = 200_000
+_HASHES_IN_MEMORY: Final = 2_000_000
+_PAGE: Final = 100
+"""Partial sums read at once: each may have some hundred kilobytes."""
+
+
+class Coordination:
+    """Plans, merges and reports."""
+
+    actions: ClassVar[Mapping[str, str]] = {
+        "plan": "splits a goal or a list of items into tasks by agent type",
+        "merge": "puts partial results together to one table",
+        "merge_reviews": "adds up the partial sums of aggregate_reviews to the findings of a report",
+        "write_report": "writes Markdown from findings",
+    }
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        """See `agents.base.Agent`."""
+        match task.action:
+            case "plan":
+                return AgentResult(value=_plan(task.payload))
+            case "merge":
+                return AgentResult(value=await _merge(task, ctx))
+            case "merge_reviews":
+                return AgentResult(value=await _merge_reviews(task, ctx))
+            case "write_report":
+                return AgentResult(value=_write_report(task.payload))
+            case _:
+                raise unknown_action(task, self.actions)
+
+    async def health(self) -> str:
+        """See `agents.base.Agent`."""
+        return ""
+
+
+def _plan(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Tasks of a `goal` (text), or one for each of `items` (text, or objects that become the payload)."""
+    listed = payload.get("items") is not None
+    items = list_of(payload, "items") if listed else split_goal(text_of(payload, "goal"))
+    if len(items) > MOST_TASKS:
+        raise BadInput(f"{len(items)} tasks are more than {MOST_TASKS}.", remedy="Use a workflow with a source file.")
+    tasks = [_planned(item, index) for index, item in enumerate(items)]
+    counts: dict[str, int] = {}
+    for entry in tasks:
+        counts[entry["agent_type"]] = counts.get(entry["agent_type"], 0) + 1
+    return {"kind": "plan", "tasks": tasks, "by_type": counts}
+
+
+def _planned(item: object, index: int) -> dict[str, Any]:
+    if isinstance(item, Mapping):
+        fields = dict(cast("Mapping[str, Any]", item))
+        said = str(fields.pop("task", "") or fields.get("query") or fields.get("url") or fields.get("text") or "")
+        kind, action = task_for(said, default=("analysis", "sentiment") if "text" in fields else ("research", "search"))
+        return {"seq": index, "agent_type": kind, "action": action, "payload": fields}
+    if not isinstance(item, str) or not item.strip():
+        raise BadInput(f"Field 'items[{index}]' must be text or an object.")
+    kind, action = task_for(item)
+    urls = urls_in(item)
+    field = {"research": "query", "monitoring": "url"}.get(kind, "text")
+    payload: dict[str, Any] = {field: urls[0] if kind == "monitoring" and urls else item}
+    if kind == "research" and urls:
+        payload["urls"] = urls
+    return {"seq": index, "agent_type": kind, "action": action, "payload": payload}
+
+
+async def _merge(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """One table of `parts` (a list of objects), or of the results in the range of a reduce task."""
+    if task.payload.get("parts") is None:
+        return merge_rows([row async for page in range_pages(task, ctx) for row in page])
+    parts = list_of(task.payload, "parts")
+    for index, part in enumerate(parts):
+        if not isinstance(part, Mapping):
+            raise BadInput(f"Field 'parts[{index}]' must be an object.")
+    return merge_rows(cast("list[Mapping[str, Any]]", parts))
+
+
+async def _merge_reviews(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """The findings over all partial sums in the range: `{"kind": "reviews", "report": ...}`."""
+    total = Tally()
+    async for page in range_pages(task, ctx, page=_PAGE):
+        total = merge(
+            (total, *(parse_tally(part) for part in page)),
+            phrases_kept=_PHRASES_IN_MEMORY,
+            hashes_kept=_HASHES_IN_MEMORY,
+        )
+    return {"kind": "reviews", "report": report_of(total).model_dump(mode="json")}
+
+
+def _write_report(payload: Mapping[str, Any]) -> dict[str, Any]:
+    value = payload.get("value")
+    if not isinstance(value, Mapping):
+        raise BadInput("Field 'value' must be an object.")
+    findings = cast("Mapping[str, Any]", value)
+    run = RunFacts(source=str(payload.get("source") or ""), template=str(payload.get("title") or ""))
+    reviews = findings.get("kind") == "reviews"
+    markdown = render_markdown(parse_report(findings), run) if reviews else render_generic_markdown(findings, run)
+    return {"kind": "markdown", "markdown": markdown}

@@ -1,0 +1,117 @@
+"""Agents that turn raw text into clean, cut and structured data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from pydantic import Field, model_validator
+
+from agents.base import AgentContext, AgentResult, AgentTask
+from agents.fields import optional_number, parameters, text_of, texts_of, unknown_action
+from agents.skills.chunks import chunk_text
+from agents.skills.hashing import content_hash, near_duplicates
+from agents.skills.phrases import keyphrases
+from agents.skills.text import clean_text, sentences
+from colony.contracts import Frozen
+from colony.errors import BadInput
+
+LONGEST_REVIEW: Final = 20_000
+"""Characters of a review that are kept."""
+
+_PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
+    "urls": re.compile(r"https?://[^\s<>\"')\]]+[^\s<>\"')\].,;:!?]"),
+    "emails": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"),
+    "amounts": re.compile(
+        r"[$€£]\s?\d[\d,]*(?:\.\d+)?|\b\d[\d,]*(?:\.\d+)?\s?(?:dollars|euros|pounds|usd|eur|gbp)\b", re.I
+    ),
+    "percentages": re.compile(r"\b\d+(?:\.\d+)?\s?%"),
+    "dates": re.compile(r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b"),
+    "hashtags": re.compile(r"(?<!\w)#\w{2,64}"),
+}
+
+
+class _Cut(Frozen):
+    size: int = Field(default=1_000, ge=20, le=100_000)
+    overlap: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> _Cut:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} must be below size {self.size}")
+        return self
+
+
+class _Likeness(Frozen):
+    within: int = Field(default=6, ge=0, le=20)
+
+
+class Processing:
+    """Cleans, cuts, compares and extracts."""
+
+    actions: ClassVar[Mapping[str, str]] = {
+        "clean_review": "cleans one row with text and an optional rating, and gives it a content hash",
+        "clean": "cleans a text",
+        "deduplicate": "finds equal and nearly equal texts in a list",
+        "chunk": "cuts a text into overlapping pieces that end at sentences",
+        "extract": "finds addresses, amounts, dates and key phrases in a text",
+    }
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        """See `agents.base.Agent`."""
+        match task.action:
+            case "clean_review":
+                return AgentResult(value=clean_review(task.payload))
+            case "clean":
+                text = clean_text(text_of(task.payload))
+                return AgentResult(value={"text": text, "hash": content_hash(text), "sentences": len(sentences(text))})
+            case "deduplicate":
+                return AgentResult(value=_deduplicated(task))
+            case "chunk":
+                cut = parameters(task, _Cut)
+                chunks = chunk_text(text_of(task.payload), size=cut.size, overlap=cut.overlap)
+                return AgentResult(value={"chunks": [chunk._asdict() for chunk in chunks]})
+            case "extract":
+                return AgentResult(value=_extracted(text_of(task.payload)))
+            case _:
+                raise unknown_action(task, self.actions)
+
+    async def health(self) -> str:
+        """See `agents.base.Agent`."""
+        return ""
+
+
+def clean_review(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a source in clean form: `text`, `hash`, and `id`, `rating`, `line` where the row has them.
+
+    Raises `BadInput` naming the field: text that is missing or empty once cleaned, a rating that is no number.
+    """
+    text = clean_text(text_of(payload))[:LONGEST_REVIEW]
+    if not any(character.isalnum() for character in text):
+        raise BadInput("Field 'text' has neither letter nor digit once it is cleaned.")
+    cleaned: dict[str, Any] = {"id": str(payload.get("id", "")), "text": text, "hash": content_hash(text)}
+    rating = optional_number(payload, "rating")
+    if rating is not None:
+        cleaned["rating"] = rating
+    if payload.get("line") is not None:
+        cleaned["line"] = payload["line"]
+    return cleaned
+
+
+def _deduplicated(task: AgentTask) -> dict[str, Any]:
+    texts = texts_of(task.payload)
+    groups = near_duplicates(texts, within=parameters(task, _Likeness).within)
+    repeated = {index for group in groups for index in group[1:]}
+    return {
+        "kept": [index for index in range(len(texts)) if index not in repeated],
+        "groups": groups,
+        "duplicates": len(repeated),
+    }
+
+
+def _extracted(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        name: list(dict.fromkeys(pattern.findall(text)))[:100] for name, pattern in _PATTERNS.items()
+    }
+    return {**found, "phrases": keyphrases(text, limit=20)}

@@ -1,0 +1,131 @@
+"""Agents that look things up in sources they are given, and cite where they found them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, cast
+
+from pydantic import Field
+
+from agents.base import AgentContext, AgentResult, AgentTask
+from agents.fields import list_of, parameters, text_of, unknown_action
+from agents.skills.chunks import chunk_text
+from agents.skills.phrases import keyphrases
+from agents.skills.ranking import Hit, Passage, rank, terms
+from agents.skills.text import clean_text, one_line, sentence_spans
+from colony.contracts import Frozen
+from colony.errors import BadInput
+
+SOURCES: Final = 50
+"""Most files and addresses of one task."""
+_QUOTE: Final = 600
+
+
+class _Search(Frozen):
+    limit: int = Field(default=5, ge=1, le=50)
+    passage: int = Field(default=600, ge=80, le=4_000)
+    """Characters of a passage at most."""
+    overlap: int = Field(default=120, ge=0)
+
+
+class Research:
+    """Searches a corpus of files, addresses or passages, and quotes what answers a question."""
+
+    actions: ClassVar[Mapping[str, str]] = {
+        "search": "finds the passages of the given files, urls or passages that match a query best",
+        "extract": "quotes the sentences of the sources that answer a query, each with a citation",
+        "summarise": "picks the sentences of the sources that say most",
+    }
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        """See `agents.base.Agent`."""
+        if task.action not in self.actions:
+            raise unknown_action(task, self.actions)
+        wanted = parameters(task, _Search)
+        query = "" if task.action == "summarise" else text_of(task.payload, "query")
+        sources = await _sources(task.payload, ctx)
+        if task.action == "search":
+            hits = rank(query, _passages(sources, wanted), limit=wanted.limit)
+            return AgentResult(value={"query": query, "searched": len(sources), "hits": [_cited(hit) for hit in hits]})
+        lines = _sentences(sources)
+        if task.action == "extract":
+            hits = rank(query, lines, limit=wanted.limit)
+            return AgentResult(
+                value={"query": query, "searched": len(sources), "quotes": [_cited(hit) for hit in hits]}
+            )
+        return AgentResult(value={"searched": len(sources), **_summary(lines, wanted.limit)})
+
+    async def health(self) -> str:
+        """See `agents.base.Agent`."""
+        return ""
+
+
+async def _sources(payload: Mapping[str, Any], ctx: AgentContext) -> list[tuple[str, str]]:
+    """Name and text of each source. Raises `BadInput`, and what reading or fetching raises."""
+    named = [(field, entry) for field in ("files", "urls") if payload.get(field) for entry in list_of(payload, field)]
+    if len(named) > SOURCES:
+        raise BadInput(f"{len(named)} files and urls are more than {SOURCES}.")
+    found = _given(payload) if payload.get("passages") else []
+    for field, name in named:
+        if not isinstance(name, str):
+            raise BadInput(f"Field {field!r} must list text.")
+        if field == "files":
+            text = (await ctx.read_file(name)).decode("utf-8", errors="replace")
+        else:
+            page = await ctx.fetch(name)
+            if page.status >= 400:
+                raise BadInput(f"{one_line(name, 200)} answers with status {page.status}.")
+            text = clean_text(page.content.decode("utf-8", errors="replace"))
+        found.append((name, text))
+    if not found:
+        raise BadInput("One of the fields 'files', 'urls' and 'passages' must name a source.")
+    return found
+
+
+def _given(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for index, entry in enumerate(list_of(payload, "passages")):
+        if isinstance(entry, str):
+            found.append((f"passage {index + 1}", entry))
+        elif isinstance(entry, Mapping) and isinstance(cast("Mapping[str, Any]", entry).get("text"), str):
+            fields = cast("Mapping[str, Any]", entry)
+            found.append((str(fields.get("source") or f"passage {index + 1}"), str(fields["text"])))
+        else:
+            raise BadInput(f"Field 'passages[{index}]' must be text, or an object with 'text'.")
+    return found
+
+
+def _passages(sources: Sequence[tuple[str, str]], wanted: _Search) -> list[Passage]:
+    overlap = min(wanted.overlap, wanted.passage - 1)
+    return [
+        Passage(name, chunk.start, chunk.end, chunk.text)
+        for name, text in sources
+        for chunk in chunk_text(text, size=wanted.passage, overlap=overlap)
+    ]
+
+
+def _sentences(sources: Sequence[tuple[str, str]]) -> list[Passage]:
+    return [Passage(name, a, b, text[a:b]) for name, text in sources for a, b in sentence_spans(text)]
+
+
+def _cited(hit: Hit) -> dict[str, Any]:
+    passage = hit.passage
+    return {
+        "source": passage.source,
+        "start": passage.start,
+        "end": passage.end,
+        "text": passage.text[:_QUOTE],
+        "score": hit.score,
+        "matched": list(hit.matched),
+    }
+
+
+def _summary(lines: Sequence[Passage], limit: int) -> dict[str, Any]:
+    """The sentences nearest to the key phrases of the whole, in the order of the sources."""
+    phrases = keyphrases("\n".join(line.text for line in lines), limit=12)
+    hits = (
+        rank(" ".join(phrases), [line for line in lines if len(terms(line.text)) > 2], limit=limit) if phrases else []
+    )
+    place = {line: index for index, line in enumerate(lines)}
+    ordered = sorted(hits, key=lambda hit: place[hit.passage])
+    return {"phrases": phrases, "sentences": [_cited(hit) for hit in ordered]}

@@ -1,0 +1,98 @@
+"""Reports for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from agents.skills.report_model import ReviewReport, RunFacts, Theme
+from agents.skills.text import one_line
+
+_COLOURS: Final = {"positive": "green", "neutral": "bright_black", "negative": "red"}
+_WIDTH: Final = 78
+_BAR: Final = 44
+
+
+def render_terminal(report: ReviewReport, run: RunFacts) -> RenderableType:
+    """The findings in short, at most 80 columns wide."""
+    parts: list[RenderableType] = [_headline(report, run)]
+    if report.reviews:
+        parts += [Text(), _split(report)]
+        if report.themes:
+            parts += [Text(), _themes(report.themes[:8])]
+        parts += [Text(), *_quotes(report)]
+        if report.agreement is not None:
+            parts += [Text(), _agreement(report)]
+    if run.bad_rows or run.failed:
+        parts += [Text(), _problems(run)]
+    title = f"Review analysis{f': {one_line(run.source, 44)}' if run.source else ''}"
+    return Panel(Group(*parts), title=Text(title, style="bold"), width=_WIDTH, box=box.ROUNDED, padding=(1, 2))
+
+
+def _headline(report: ReviewReport, run: RunFacts) -> Text:
+    if not report.reviews:
+        return Text("There was no review to analyse.")
+    text = Text.assemble((f"{report.reviews:,}", "bold"), " reviews, mean score ", (f"{report.mean:+.2f}", "bold"))
+    if report.duplicates:
+        text.append(f", {report.duplicates:,} repeated")
+    if run.seconds:
+        text.append(f", {run.seconds:.1f} s")
+    if run.agents:
+        text.append(f", {run.agents:,} agents on {run.hosts} hosts")
+    return text
+
+
+def _split(report: ReviewReport) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for label, colour in _COLOURS.items():
+        share = report.share(label)
+        bar = Text("█" * round(share * _BAR), style=colour)
+        table.add_row(Text(label, style=colour), bar, f"{share:.1%}", Text(f"{report.labels.get(label, 0):,}", "dim"))
+    return table
+
+
+def _themes(themes: tuple[Theme, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
+    table.add_column("theme", max_width=24, no_wrap=True)
+    table.add_column("reviews", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("")
+    for theme in themes:
+        colour = "green" if theme.mean >= 0.05 else "red" if theme.mean <= -0.05 else "bright_black"
+        neutral = max(0, theme.count - theme.positive - theme.negative)
+        bar = Text()
+        for count, shade in ((theme.positive, "green"), (neutral, "bright_black"), (theme.negative, "red")):
+            bar.append("■" * round(count / theme.count * 20), style=shade)
+        table.add_row(Text(theme.phrase), f"{theme.count:,}", Text(f"{theme.mean:+.2f}", colour), bar)
+    return table
+
+
+def _quotes(report: ReviewReport) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for examples, colour in ((report.most_positive, "green"), (report.most_negative, "red")):
+        lines += [
+            Text.assemble((f"{example.compound:+.2f}  ", colour), one_line(example.text, 62))
+            for example in examples[:3]
+        ]
+    return lines
+
+
+def _agreement(report: ReviewReport) -> Text:
+    found = report.agreement
+    if found is None or found.pearson is None:
+        return Text("Too few ratings to compare with.")
+    text = Text.assemble("agreement with ", f"{found.rated:,} human ratings: r ", (f"{found.pearson:.3f}", "bold"))
+    if found.baseline_pearson is not None:
+        text.append(f" (VADER alone {found.baseline_pearson:.3f})")
+    return text
+
+
+def _problems(run: RunFacts) -> Text:
+    found = [f"{run.bad_rows:,} rows left out"] if run.bad_rows else []
+    found += [f"{count:,} tasks failed with {name}" for name, count in sorted(run.failed.items())]
+    return Text("; ".join(found), style="yellow")
