@@ -187,3 +187,8 @@ def _pip_environment(environment: Mapping[str, str]) -> dict[str, str]:
         known.setdefault("PIP_INDEX_URL", index)
     known["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     return known
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
