@@ -20,7 +20,7 @@ from colony.contracts import (
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
 from colony.ledger.memory_tables import JobRow, MemoryTables
-from colony.ledger.validation import encode_object, parse_object
+from colony.ledger.validation import clean_text, encode_object, parse_object
 
 
 class MemoryJobs:
@@ -70,7 +70,7 @@ class MemoryJobs:
         row = self._tables.jobs.get(job)
         if row is not None and row.state is JobState.RUNNING:
             row.state = state
-            row.reason = reason
+            row.reason = clean_text(reason)
             row.closed_at = self._tables.clock.wall()
 
     async def jobs(self, limit: int = 50, *, running_only: bool = False) -> list[JobView]:

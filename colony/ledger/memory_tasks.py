@@ -8,7 +8,7 @@ from colony.contracts import BadRow, BatchRequest, OutcomeRow, StateRow, StepLoa
 from colony.errors import NotFound
 from colony.ids import AgentId
 from colony.ledger.memory_tables import AttemptRow, MemoryTables, StepTable
-from colony.ledger.validation import check_epochs, reduce_payload, written_agents
+from colony.ledger.validation import check_epochs, clean_text, kept_outcome, reduce_payload, written_agents
 
 
 class MemoryTasks:
@@ -33,7 +33,7 @@ class MemoryTasks:
             return table.load
         kept = self._tables.bad_rows.setdefault(job, {})
         for row in bad:
-            kept.setdefault(row.line, row)
+            kept.setdefault(row.line, row.model_copy(update={"reason": clean_text(row.reason)}))
         return _fill(table, [(None, incoming[seq]) for seq in sorted(incoming)], len(bad))
 
     async def load_map(self, job: int, step: int, over: int) -> StepLoad:
@@ -94,7 +94,7 @@ class MemoryTasks:
         for row in sorted(outcomes, key=lambda outcome: outcome.seq):
             found = table.outcomes.setdefault(row.seq, {})
             if batch.generation not in found:
-                found[batch.generation] = row
+                found[batch.generation] = kept_outcome(row)
                 fresh.append(row.seq)
         new = set(fresh)
         stale = {row.agent_id for row in outcomes if row.seq not in new}

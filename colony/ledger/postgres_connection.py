@@ -158,16 +158,6 @@ def _count(status: str) -> int:
     return int(last) if last.isdigit() else 0
 
 
-def clean_text(value: str) -> str:
-    """`value` as Postgres can hold it: NUL and lone surrogates replaced, at most 4,000 characters.
-
-    An error message of a task is made of anything; it must never be the reason why its outcome cannot be kept.
-    """
-    if value.isascii() and "\x00" not in value:
-        return value[:4000]
-    return value[:4000].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-
-
 @contextmanager
 def translated() -> Generator[None]:
     """Turn errors of asyncpg and of the network into those of `colony.errors`; cancellation passes untouched."""

@@ -17,8 +17,8 @@ from colony.contracts import (
 )
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
-from colony.ledger.postgres_connection import Database, clean_text
-from colony.ledger.validation import encode_object, parse_object
+from colony.ledger.postgres_connection import Database
+from colony.ledger.validation import clean_text, encode_object, parse_object
 
 _VIEW = """SELECT job, key, workflow_id, template, state, reason, cancel_requested, plan,
                   extract(epoch FROM opened_at)::float8 AS opened_at,

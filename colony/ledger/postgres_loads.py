@@ -8,7 +8,8 @@ from typing import Final
 from colony.contracts import BadRow, StepLoad
 from colony.errors import NotFound
 from colony.ids import AgentId
-from colony.ledger.postgres_connection import BULK_SECONDS, Database, Session, clean_text
+from colony.ledger.postgres_connection import BULK_SECONDS, Database, Session
+from colony.ledger.validation import clean_text
 
 _MAP: Final = """
 INSERT INTO task (job, step, seq, payload)

@@ -8,8 +8,8 @@ from typing import Final
 from colony.contracts import BatchRequest, OutcomeRow, StateRow, TaskRow
 from colony.errors import Fenced
 from colony.ids import AgentId
-from colony.ledger.postgres_connection import Database, clean_text
-from colony.ledger.validation import check_epochs, written_agents
+from colony.ledger.postgres_connection import Database
+from colony.ledger.validation import check_epochs, kept_outcome, written_agents
 
 # Crashed incarnations come first: almost always there is none, and then attempts are not read at all.
 _OPEN: Final = """
@@ -82,6 +82,7 @@ class PostgresOutcomes:
     ) -> list[int]:
         """See `JobLedger`. One round trip; error messages are kept to 4,000 characters."""
         check_epochs(epochs, written_agents(outcomes, states))
+        outcomes = [kept_outcome(row) for row in outcomes]
         saved = dict(states)
         fresh = await self._database.value(
             "SELECT commit_outcomes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
@@ -95,10 +96,10 @@ class PostgresOutcomes:
             [row.agent_id for row in outcomes],
             [row.ok for row in outcomes],
             [row.error for row in outcomes],
-            [row.message and clean_text(row.message) for row in outcomes],
+            [row.message for row in outcomes],
             [row.transient for row in outcomes],
             [row.result for row in outcomes],
-            [min(row.micros, 2**31 - 1) for row in outcomes],
+            [row.micros for row in outcomes],
             list(saved.keys()),
             list(saved.values()),
         )

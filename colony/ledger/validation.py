@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
 from colony.contracts import OutcomeRow, StateRow
 from colony.errors import BadInput, Fenced
 from colony.ids import SHARDS, AgentId, shard_of
+
+MOST_MICROS: Final = 2**31 - 1
+"""Longest time of a task that is kept: 36 minutes and more count as that."""
 
 
 def checked_shards(shards: Sequence[int]) -> list[int]:
@@ -32,6 +35,13 @@ def written_agents(outcomes: Sequence[OutcomeRow], states: Sequence[StateRow]) -
     return {row.agent_id for row in outcomes} | {row.agent_id for row in states}
 
 
+def kept_outcome(row: OutcomeRow) -> OutcomeRow:
+    """The outcome as both ledgers keep it: its message cleaned, its time at most what an `integer` holds."""
+    if not row.message and row.micros <= MOST_MICROS:
+        return row
+    return row._replace(message=clean_text(row.message), micros=min(row.micros, MOST_MICROS))
+
+
 def parse_object(document: bytes) -> dict[str, Any]:
     """A JSON object for people to look at; anything else comes as `{"raw": text}`, since reading must not fail."""
     try:
@@ -52,3 +62,13 @@ def encode_object(value: Mapping[str, Any]) -> bytes:
 def reduce_payload(over: int, first: int, end: int) -> bytes:
     """The payload of one task of a reduce step: the range of outcomes it takes."""
     return b'{"step":%d,"first":%d,"end":%d}' % (over, first, end)
+
+
+def clean_text(value: str) -> str:
+    """`value` as a database can hold it: NUL and lone surrogates replaced, at most 4,000 characters.
+
+    An error message of a task is made of anything; it must never be the reason why its outcome cannot be kept.
+    """
+    if value.isascii() and "\x00" not in value:
+        return value[:4000]
+    return value[:4000].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

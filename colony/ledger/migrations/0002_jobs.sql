@@ -86,6 +86,14 @@ CREATE TABLE artifact (
     PRIMARY KEY (job, name)
 );
 
+-- Whether a partition is attached. A query, because to_regclass answers from a cache that waiting does not refresh.
+CREATE FUNCTION has_partition(p_parent regclass, p_first bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = p_parent AND c.relname = format('%s_%s', p_parent, p_first));
+END $$;
+
 -- Make the partitions that hold a job. Attached instead of created in place, because creating a partition of a
 -- table stops its readers and writers. Every 1,000 jobs share one.
 CREATE FUNCTION ensure_partitions(p_job bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -94,11 +102,11 @@ DECLARE
     v_parent text;
     v_name text;
 BEGIN
-    IF to_regclass(format('outcome_%s', v_first)) IS NOT NULL THEN
+    IF has_partition('outcome', v_first) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(4851002);
-    IF to_regclass(format('outcome_%s', v_first)) IS NOT NULL THEN
+    IF has_partition('outcome', v_first) THEN
         RETURN;
     END IF;
     FOREACH v_parent IN ARRAY ARRAY['task', 'outcome'] LOOP

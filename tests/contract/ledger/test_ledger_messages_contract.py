@@ -1,0 +1,79 @@
+"""Contract: durable messages."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from colony.contracts import AgentSpec, DurableMessage, StateRow
+from colony.errors import Fenced, NotFound
+from colony.ids import AgentType, Id, shard_of
+from colony.ledger.port import Ledger
+from tests.contract.ledger.fleet_of_one import AGENTS, SHARDS_OF_AGENTS, Host, start_host
+
+pytestmark = pytest.mark.contract
+
+
+def message(name: str, agent: int = 0) -> DurableMessage:
+    return DurableMessage(
+        message_id=name, agent_id=AGENTS[agent], kind=Id("note"), payload={"text": "\x00\u20ac"}, sender="test"
+    )
+
+
+@pytest.fixture
+async def host(ledger: Ledger) -> Host:
+    await ledger.put_agents([AgentSpec(agent_id=agent_id, agent_type=AgentType("analysis")) for agent_id in AGENTS])
+    return await start_host(ledger)
+
+
+async def test_a_message_is_kept_once_and_read_in_order(ledger: Ledger, host: Host) -> None:
+    for name in ("m-2", "m-1", "m-3"):
+        assert await ledger.put_message(message(name))
+    assert await ledger.put_message(message("other", agent=1))
+    assert not await ledger.put_message(message("m-1"))
+    found = await ledger.open_messages([shard_of(AGENTS[0])])
+    assert found == [message("m-2"), message("m-1"), message("m-3")]
+    assert await ledger.open_messages(SHARDS_OF_AGENTS, limit=2) == found[:2]
+    assert await ledger.open_messages([]) == []
+
+
+async def test_a_message_to_nobody_is_refused(ledger: Ledger, host: Host) -> None:
+    await ledger.remove_agents([AGENTS[2]])
+    with pytest.raises(NotFound):
+        await ledger.put_message(message("m", agent=2))
+    with pytest.raises(NotFound):
+        await ledger.finish_message("m", host.incarnation, host.epochs, None)
+
+
+async def test_a_message_takes_effect_exactly_once(ledger: Ledger, host: Host) -> None:
+    await ledger.put_message(message("m"))
+    tries = await asyncio.gather(
+        *(
+            ledger.finish_message("m", host.incarnation, host.epochs, StateRow(AGENTS[0], b"%d" % number))
+            for number in range(4)
+        )
+    )
+    assert sorted(tries) == [False, False, False, True]
+    assert await ledger.states([AGENTS[0]]) == {AGENTS[0]: b"%d" % tries.index(True)}
+    assert await ledger.open_messages(SHARDS_OF_AGENTS) == []
+    assert not await ledger.put_message(message("m"))
+    assert await ledger.open_messages(SHARDS_OF_AGENTS) == []
+
+
+async def test_a_message_may_be_done_without_a_state(ledger: Ledger, host: Host) -> None:
+    await ledger.put_message(message("m"))
+    assert await ledger.finish_message("m", host.incarnation, host.epochs, None)
+    assert await ledger.states([AGENTS[0]]) == {}
+
+
+async def test_a_fenced_host_finishes_no_message(ledger: Ledger, host: Host) -> None:
+    await ledger.put_message(message("m"))
+    await ledger.start_lease("new", "colony-host-1", 600)
+    await ledger.claim_shards("new", [shard_of(AGENTS[0])])
+    with pytest.raises(Fenced):
+        await ledger.finish_message("m", host.incarnation, host.epochs, StateRow(AGENTS[0], b"lost"))
+    with pytest.raises(Fenced):
+        await ledger.finish_message("m", host.incarnation, {}, None)
+    assert await ledger.open_messages(SHARDS_OF_AGENTS) == [message("m")]
+    assert await ledger.states([AGENTS[0]]) == {}

@@ -1,0 +1,144 @@
+"""What only the ledger on a real Postgres has: migrations, restarts, partitions, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from colony.config.endpoints import PostgresEndpoint
+from colony.contracts import JobState
+from colony.errors import ColonyError, DeadlineExceeded, NotFound, NotPermitted, Permanent, Transient, Unavailable
+from colony.ids import SHARDS
+from colony.ledger.migrate import known_migrations, migrate
+from colony.ledger.postgres import open_ledger
+from tests.contract.ledger.fleet_of_one import batch_of, good, loaded_job, open_job, start_host
+from tests.eventually import assert_eventually
+from tests.servers.postgres import PostgresServer, free_port, postgres_server
+
+pytestmark = pytest.mark.contract
+
+ALL = [path.name for _, path in known_migrations()]
+
+
+async def test_migrations_are_applied_once_also_by_several_at_once(ledger_server: PostgresServer) -> None:
+    endpoint = await ledger_server.empty_database()
+    done = await asyncio.gather(*(migrate(endpoint) for _ in range(3)))
+    assert sorted(done, key=len) == [[], [], ALL]
+    assert await migrate(endpoint) == []
+    async with open_ledger(endpoint) as ledger:
+        assert len(await ledger.shard_owners()) == SHARDS
+
+
+async def test_a_ledger_with_other_shards_is_refused(ledger_server: PostgresServer) -> None:
+    endpoint = await ledger_server.empty_database()
+    await migrate(endpoint, shards=16)
+    with pytest.raises(Permanent, match="16 shards"):
+        await migrate(endpoint)
+    with pytest.raises(Permanent, match="16 shards"):
+        async with open_ledger(endpoint):
+            pass
+
+
+async def test_a_newer_or_missing_schema_is_refused(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint
+) -> None:
+    await ledger_server.admin(
+        "INSERT INTO migration (number, name) VALUES (9999, '9999_future.sql')", ledger_endpoint.database
+    )
+    for attempt in (migrate(ledger_endpoint), _open(ledger_endpoint)):
+        with pytest.raises(Permanent, match="9999"):
+            await attempt
+    with pytest.raises(Permanent, match="Migrate"):
+        await _open(await ledger_server.empty_database())
+
+
+async def test_opening_says_what_is_wrong(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(Unavailable):
+        await _open(ledger_endpoint.model_copy(update={"port": free_port()}))
+    with pytest.raises(NotFound):
+        await _open(ledger_endpoint.model_copy(update={"database": "nowhere"}))
+    wrong = tmp_path / "wrong"
+    wrong.write_text("not-the-password")
+    with pytest.raises(NotPermitted) as refused:
+        await _open(ledger_endpoint.model_copy(update={"password_file": str(wrong)}))
+    assert "not-the-password" not in repr(refused.value)
+
+
+async def test_the_pool_outlives_a_restart_of_postgres(tmp_path: Path) -> None:
+    async with postgres_server(tmp_path) as server, open_ledger(await server.fresh_database()) as ledger:
+        plan = await loaded_job(ledger, 10)
+        host = await start_host(ledger)
+        await asyncio.gather(*(ledger.ping() for _ in range(8)))
+        await server.stop()
+        with pytest.raises(Transient):
+            await host.commit(batch_of(plan, 0, 10), [good(0)])
+        await server.start()
+
+        async def works() -> bool:
+            try:
+                return await host.commit(batch_of(plan, 0, 10), [good(0)]) == [0]
+            except Transient:
+                return False
+
+        await assert_eventually(works, timeout=10)
+        assert await ledger.outcome_multiplicity(plan.job) == {1: (10, 1)}
+
+
+async def test_work_under_way_when_postgres_restarts_ends_in_an_error_that_may_pass(tmp_path: Path) -> None:
+    async with postgres_server(tmp_path) as server, open_ledger(await server.fresh_database()) as ledger:
+        plan = await loaded_job(ledger, 500)
+        host = await start_host(ledger)
+        errors: list[ColonyError] = []
+        committed: set[int] = set()
+
+        async def work(seq: int) -> None:
+            while seq not in committed:
+                try:
+                    await host.commit(batch_of(plan, 0, 500), [good(seq)])
+                    committed.add(seq)
+                except ColonyError as error:
+                    errors.append(error)
+                    await asyncio.sleep(0.02)
+
+        async def restart() -> None:
+            await server.stop()
+            await server.start()
+
+        await asyncio.gather(restart(), *(work(seq) for seq in range(500)))
+        assert {type(error) for error in errors} <= {Unavailable, DeadlineExceeded}
+        assert await ledger.step_counts(plan.job, 1) == (500, 0, 0, {})
+
+
+async def test_jobs_far_apart_get_partitions_of_their_own(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint
+) -> None:
+    async with open_ledger(ledger_endpoint) as ledger:
+        await ledger_server.admin("ALTER SEQUENCE job_job_seq RESTART WITH 998", ledger_endpoint.database)
+        plans = await asyncio.gather(*(loaded_job(ledger, 3) for _ in range(6)))
+        host = await start_host(ledger)
+        for plan in plans:
+            assert await host.commit(batch_of(plan, 0, 3), [good(0)]) == [0]
+        assert {plan.job // 1000 for plan in plans} == {0, 1}
+
+
+async def test_a_cancelled_call_gives_its_connection_back(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint
+) -> None:
+    async with open_ledger(ledger_endpoint, pool_size=1) as ledger:
+        plan = await open_job(ledger)
+        for _ in range(5):
+            call = asyncio.create_task(ledger.close_job(plan.job, JobState.DONE))
+            await asyncio.sleep(0)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        assert (await ledger.job(plan.key)).key == plan.key
+
+
+async def _open(endpoint: PostgresEndpoint) -> None:
+    async with open_ledger(endpoint):
+        pass
