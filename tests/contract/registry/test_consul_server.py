@@ -46,7 +46,7 @@ async def test_outside_clients_find_agents_by_type_and_capability(
 
         def look(**wanted: Any) -> list[dict[str, Any]]:
             client = consul.Consul(host="127.0.0.1", port=server.ports.http, token=server.tokens["client"])
-            return client.health.service("research", passing=True, **wanted)[1]
+            return client.health.service("research", passing=True, **wanted)[1]  # pyright: ignore -- py-consul is untyped
 
         (found,) = await asyncio.to_thread(look, tag="find")
         assert found["Service"]["ID"] == AGENT.agent_id

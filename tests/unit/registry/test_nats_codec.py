@@ -10,16 +10,21 @@ from colony.registry.port import AgentEntry, HostEntry
 
 HOST = "colony-host-0"
 
+
+def entry(number: int, kind: str, version: int, tags: list[str]) -> AgentEntry:
+    return AgentEntry(
+        agent_id=AgentId(f"a{number}"),
+        agent_type=AgentType(kind),
+        host=HOST,
+        shard=number,
+        version=version,
+        tags=tuple(tags),
+    )
+
+
 agents = st.lists(
     st.builds(
-        lambda number, kind, version, tags: AgentEntry(
-            agent_id=AgentId(f"a{number}"),
-            agent_type=AgentType(kind),
-            host=HOST,
-            shard=number,
-            version=version,
-            tags=tuple(tags),
-        ),
+        entry,
         st.integers(0, 1023),
         st.sampled_from(["research", "analysis"]),
         st.integers(1, 3),
