@@ -1,0 +1,52 @@
+"""The `colony` command: its groups, and the one place that turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from colony.errors import ColonyError, DeadlineExceeded, Unavailable
+from control.commands import bench, config, demo, deploy, fleet, jobs, stack
+from control.exit import NOT_NOW, WRONG
+
+COMMANDS = (stack, demo, jobs, deploy, fleet, config, bench)
+"""Modules with `register(app)`; they import what is heavy only when a command runs."""
+
+
+def build_app() -> typer.Typer:
+    """The whole command."""
+    app = typer.Typer(
+        name="colony",
+        help="Durable, distributed runtime for AI agents on CPU machines.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for module in COMMANDS:
+        module.register(app)
+    return app
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command; an error of ours becomes a message with its remedy on standard error, never a traceback.
+
+    Exit codes: 2 for what is wrong or refused, 3 for what may work later.
+    """
+    try:
+        app()
+    except ColonyError as error:
+        console = Console(stderr=True)
+        console.print(error.message, style="bold red", markup=False, highlight=False)
+        if error.remedy:
+            console.print(error.remedy, markup=False, highlight=False)
+        sys.exit(NOT_NOW if isinstance(error, Unavailable | DeadlineExceeded) else WRONG)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def main() -> None:
+    """Entry point."""
+    run_app(build_app())

@@ -1,0 +1,1 @@
+"""The stack: finds, starts, watches and stops the servers and processes of one data directory."""

@@ -1,0 +1,72 @@
+"""Our own processes: a Python module each, ready when it says so in a file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from control.processes.ready import is_ready
+from control.stack.context import StackContext
+from control.stack.paths import REPOSITORY
+from control.stack.spec import ServiceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProcess:
+    """One process of ours."""
+
+    name: str
+    depends_on: tuple[str, ...]
+    follows: tuple[str, ...] = ()
+    stop_seconds: float = 15.0
+    port: str = ""
+    """Name of the port it listens on."""
+    stop_stage: int = 0
+    ray: bool = False
+    """Whether it talks to Ray and so gets the token."""
+
+
+OWN: Final = (
+    OwnProcess("worker", ("postgres", "temporal", "nats")),
+    OwnProcess(
+        "dispatcher",
+        ("postgres", "temporal", "nats", "consul", "ray"),
+        follows=("ray",),
+        stop_seconds=25.0,
+        ray=True,
+    ),
+    OwnProcess("model", (), port="model", stop_stage=1),
+)
+
+
+def wanted(context: StackContext) -> tuple[OwnProcess, ...]:
+    """The processes this configuration asks for."""
+    model = context.config.model
+    embedded_model = model.enabled and not model.url
+    return tuple(process for process in OWN if process.name != "model" or embedded_model)
+
+
+def spec(context: StackContext, process: OwnProcess) -> ServiceSpec:
+    """How to run it."""
+    environment = context.process_environment()
+    if process.ray:
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(context.secret("ray-token"))}
+
+    async def probe(pid: int) -> bool:
+        return is_ready(context.paths.home, process.name, pid)
+
+    return ServiceSpec(
+        name=process.name,
+        provider="Colony",
+        address=context.address(process.port) if process.port else "",
+        command=(sys.executable, "-m", f"control.processes.{process.name}"),
+        environment=environment,
+        folder=REPOSITORY,
+        probe=probe,
+        depends_on=process.depends_on,
+        follows=process.follows,
+        stop_stage=process.stop_stage,
+        stop_seconds=process.stop_seconds,
+        start_seconds=90.0,
+    )
