@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
@@ -28,6 +29,10 @@ COMMAND_SECONDS: Final = 30.0
 
 BULK_SECONDS: Final = 600.0
 """Longest wait for one command of a bulk load."""
+
+_GRACE: Final = 2.0
+"""Seconds after which a command is given up from outside: the client's own time-out does not bound its wait for a free
+connection, nor its wait for the cancelling of a command by a server that hangs."""
 
 # asyncpg carries no types: its objects are Any inside this module and never leave it.
 _client: Any = asyncpg
@@ -67,22 +72,26 @@ class Database:
     async def rows(self, query: str, *arguments: Any, timeout: float = COMMAND_SECONDS) -> list[Any]:
         """All rows of a query."""
         with translated():
-            return await self._pool.fetch(query, *arguments, timeout=timeout)
+            async with asyncio.timeout(timeout + _GRACE):
+                return await self._pool.fetch(query, *arguments, timeout=timeout)
 
     async def row(self, query: str, *arguments: Any, timeout: float = COMMAND_SECONDS) -> Any | None:
         """The first row of a query, or None."""
         with translated():
-            return await self._pool.fetchrow(query, *arguments, timeout=timeout)
+            async with asyncio.timeout(timeout + _GRACE):
+                return await self._pool.fetchrow(query, *arguments, timeout=timeout)
 
     async def value(self, query: str, *arguments: Any, timeout: float = COMMAND_SECONDS) -> Any:
         """The first value of the first row, or None."""
         with translated():
-            return await self._pool.fetchval(query, *arguments, timeout=timeout)
+            async with asyncio.timeout(timeout + _GRACE):
+                return await self._pool.fetchval(query, *arguments, timeout=timeout)
 
     async def changed(self, query: str, *arguments: Any, timeout: float = COMMAND_SECONDS) -> int:
         """How many rows a command changed."""
         with translated():
-            return _count(await self._pool.execute(query, *arguments, timeout=timeout))
+            async with asyncio.timeout(timeout + _GRACE):
+                return _count(await self._pool.execute(query, *arguments, timeout=timeout))
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[Session]:
@@ -93,7 +102,8 @@ class Database:
             yield Session(connection)
         finally:
             with translated():
-                await self._pool.release(connection, timeout=CONNECT_SECONDS)
+                async with asyncio.timeout(CONNECT_SECONDS + _GRACE):
+                    await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Session]:

@@ -12,6 +12,7 @@ from colony.ledger.postgres_connection import Database
 from colony.ledger.validation import check_epochs, kept_outcome, written_agents
 
 # Crashed incarnations come first: almost always there is none, and then attempts are not read at all.
+# The range stands on both sides of the join, because the planner does not carry it over an equality.
 _OPEN: Final = """
 WITH suspect AS MATERIALIZED (
     SELECT s.seq, count(*) AS times
@@ -24,7 +25,8 @@ SELECT t.seq, t.agent_id, t.payload, coalesce(s.times, 0)
  WHERE t.job = $1 AND t.step = $2 AND t.seq >= $4 AND t.seq < $5
    AND NOT EXISTS (
        SELECT 1 FROM outcome o
-        WHERE o.job = $1 AND o.step = $2 AND o.seq = t.seq AND (o.ok OR o.generation = $3))
+        WHERE o.job = $1 AND o.step = $2 AND o.seq = t.seq AND (o.ok OR o.generation = $3)
+          AND o.seq >= $4 AND o.seq < $5)
    {earlier}
  ORDER BY t.seq"""
 

@@ -8,6 +8,7 @@ import itertools
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 
 from colony.config.endpoints import PostgresEndpoint
 from colony.ledger.migrate import migrate
@@ -122,17 +124,33 @@ class PostgresServer:
         """Fast shutdown: open connections are cut."""
         if self._process is None:
             return
-        self._process.send_signal(2)
+        self._process.send_signal(signal.SIGINT)
         try:
             await asyncio.to_thread(self._process.wait, 20)
         except subprocess.TimeoutExpired:
-            self._process.send_signal(3)
+            self._process.send_signal(signal.SIGQUIT)
             await asyncio.to_thread(self._process.wait, 20)
         self._process = None
 
+    def freeze(self) -> None:
+        """Stop all processes of the server, as a machine that hangs would."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError("The server is not running.")
+        parent = psutil.Process(self._process.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            process.send_signal(number)
+
     async def admin(self, command: str, database: str = "postgres") -> Any:
         """The first value of a command run as superuser."""
-        connection = await asyncpg.connect(
+        client: Any = asyncpg  # carries no types
+        connection = await client.connect(
             host="127.0.0.1",
             port=self.port,
             user=_ADMIN,

@@ -123,6 +123,7 @@ async def test_one_leader_at_a_time_and_a_new_term_for_each(ledger: Ledger, let_
     await let_time_pass(0.3)
     assert not await ledger.leads("reconciler", "a", term)
     taken = await ledger.lead("reconciler", "b", 100)
+    assert taken is not None
     assert taken == term + 1
     assert await ledger.lead("reconciler", "a", 100) is None
     assert not await ledger.leads("reconciler", "a", term)

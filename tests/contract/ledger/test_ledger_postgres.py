@@ -13,6 +13,7 @@ from colony.errors import ColonyError, DeadlineExceeded, NotFound, NotPermitted,
 from colony.ids import SHARDS
 from colony.ledger.migrate import known_migrations, migrate
 from colony.ledger.postgres import open_ledger
+from colony.ledger.postgres_connection import open_database
 from tests.contract.ledger.fleet_of_one import batch_of, good, loaded_job, open_job, start_host
 from tests.eventually import assert_eventually
 from tests.servers.postgres import PostgresServer, free_port, postgres_server
@@ -111,6 +112,29 @@ async def test_work_under_way_when_postgres_restarts_ends_in_an_error_that_may_p
         await asyncio.gather(restart(), *(work(seq) for seq in range(500)))
         assert {type(error) for error in errors} <= {Unavailable, DeadlineExceeded}
         assert await ledger.step_counts(plan.job, 1) == (500, 0, 0, {})
+
+
+async def test_a_server_that_hangs_runs_into_the_deadline_and_may_come_back(tmp_path: Path) -> None:
+    async with postgres_server(tmp_path) as server:
+        endpoint = await server.fresh_database()
+        async with open_database(endpoint, pool_size=2, name="test") as database:
+            assert await database.value("SELECT 1") == 1
+            server.freeze()
+            try:
+                answers = await asyncio.gather(
+                    *(database.value("SELECT 1", timeout=0.2) for _ in range(4)), return_exceptions=True
+                )
+            finally:
+                server.thaw()
+            assert {type(answer) for answer in answers} == {DeadlineExceeded}
+
+            async def works() -> bool:
+                try:
+                    return await database.value("SELECT 1", timeout=1.0) == 1
+                except Transient:
+                    return False
+
+            await assert_eventually(works, timeout=20)
 
 
 async def test_jobs_far_apart_get_partitions_of_their_own(
