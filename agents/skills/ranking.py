@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from agents.skills.phrases import singular
-from agents.skills.stopwords import STOP_WORDS
+from agents.skills.stopwords import FUNCTION_WORDS
 
 _WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SATURATION: Final = 1.5
@@ -36,7 +36,7 @@ class Hit(NamedTuple):
 def terms(text: str) -> list[str]:
     """Words that can be looked for: lower case, singular, without stop words unless nothing else is left."""
     words = [singular(word) for word in _WORD.findall(text.lower())]
-    return [word for word in words if word not in STOP_WORDS] or words
+    return [word for word in words if word not in FUNCTION_WORDS] or words
 
 
 def rank(query: str, passages: Sequence[Passage], *, limit: int = 5) -> list[Hit]:

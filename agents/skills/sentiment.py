@@ -79,6 +79,7 @@ _SCHEMA: Final[dict[str, Any]] = {
     "required": ["label"],
     "additionalProperties": False,
 }
+_LABELS: Final = frozenset(label.value for label in Label)
 _WORD: Final = re.compile(r"\b(positive|neutral|negative)\b", re.IGNORECASE)
 _OBJECT: Final = re.compile(r"\{[^{}]*\}")
 
@@ -105,7 +106,7 @@ def parse_label(answer: str) -> Label | None:
         except ValueError:
             continue
         found = cast("dict[str, object]", parsed).get("label")
-        if isinstance(found, str) and found.strip().lower() in Label:
+        if isinstance(found, str) and found.strip().lower() in _LABELS:
             return Label(found.strip().lower())
     named = {word.lower() for word in _WORD.findall(answer)}
     return Label(named.pop()) if len(named) == 1 else None

@@ -1,4 +1,4 @@
-"""Words that say nothing about a theme."""
+"""Words that say nothing: in any text, and in reviews."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-STOP_WORDS: Final = word_set(
+FUNCTION_WORDS: Final = word_set(
     """
     a about above after again against ago all almost alone along already also although always am among an and
     another any anybody anyone anything anyway are aren't around as at away back be became because been before
@@ -29,24 +29,31 @@ STOP_WORDS: Final = word_set(
     two under until up upon us use used useful user uses using usually very via want wanted wants was wasn't way
     ways we we'd we'll we're we've well went were weren't what what's whatever when where whether which while
     who whole whom whose why will with within without won't would wouldn't yes yet you you'd you'll you're
-    you've your yours yourself first second third three four five six several couple bit little big small large
-    long short high low new old good bad great best better worse worst nice excellent perfect poor terrible
-    awful amazing awesome horrible pretty fine easy hard simple happy love loved loves hate hated hates wish
-    hope recommend recommended buy bought buying purchase purchased purchasing owned owner return returned
-    ordered received problem problems issue issues work works worked working able happen happened day days week
-    weeks month months year years hour hours minute minutes time times highly extremely absolutely definitely
-    completely totally probably actually basically certainly finally unfortunately different full real right
-    wrong main major overall total amazon review reviews people friend friends wife husband product item stuff
-    lol one's isnt dont doesnt didnt cant wont im ive id its' worth don look looks looking looked feel feels
-    felt start started find found turn turned plus minus set end fast slow quick quickly easily cheap expensive
-    extra free single top bottom live number star stars point reason read reading run running play plays playing
-    played allow allows call called calls help add added change send sent pay paid decided save hold fact cool
-    deal less carry listen break con com amp believe guess otherwise compared figure mentioned answer half spent
-    pleased consider easier difficult disappointed experience piece fit replace clear compare replaced luckily
-    complain complained complaint later early date today tomorrow yesterday line whenever wherever unless
-    despite basic kind sort type course hand access hear heard wait waiting waited watch watching seriously
-    honestly thank thanks willing ask asked leave left mind head opinion expect expected realize realized
-    noticed notice impressed satisfied care cost costs spend trust
+    you've your yours yourself
     """
 )
-"""Function words, and words of opinion and trade that every review has."""
+"""Words of grammar."""
+
+STOP_WORDS: Final = FUNCTION_WORDS | word_set(
+    """
+    first second third three four five six several couple bit little big small large long short high low new old
+    good bad great best better worse worst nice excellent perfect poor terrible awful amazing awesome horrible
+    pretty fine easy hard simple happy love loved loves hate hated hates wish hope recommend recommended buy
+    bought buying purchase purchased purchasing owned owner return returned ordered received problem problems
+    issue issues work works worked working able happen happened day days week weeks month months year years hour
+    hours minute minutes time times highly extremely absolutely definitely completely totally probably actually
+    basically certainly finally unfortunately different full real right wrong main major overall total amazon
+    review reviews people friend friends wife husband product item stuff lol one's isnt dont doesnt didnt cant
+    wont im ive id its' worth don look looks looking looked feel feels felt start started find found turn turned
+    plus minus set end fast slow quick quickly easily cheap expensive extra free single top bottom live number
+    star stars point reason read reading run running play plays playing played allow allows call called calls
+    help add added change send sent pay paid decided save hold fact cool deal less carry listen break con com
+    amp believe guess otherwise compared figure mentioned answer half spent pleased consider easier difficult
+    disappointed experience piece fit replace clear compare replaced luckily complain complained complaint later
+    early date today tomorrow yesterday line whenever wherever unless despite basic kind sort type course hand
+    access hear heard wait waiting waited watch watching seriously honestly thank thanks willing ask asked leave
+    left mind head opinion expect expected realize realized noticed notice impressed satisfied care cost costs
+    spend trust
+    """
+)
+"""Words of grammar, and words of opinion and trade that every review has."""

@@ -1,0 +1,95 @@
+"""What an agent is given in a test: everything in memory, nothing mocked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.base import AgentContext, AgentTask, Model, Page
+from colony.clock import ManualClock
+from colony.errors import NotFound
+from colony.ids import AgentId
+from colony.llm.port import ChatAnswer
+
+
+class ScriptedModel:
+    """Answers with what it was given, in turn; an exception is raised. Keeps what it was asked."""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self._answers = list(answers)
+        self.asked: list[str] = []
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self._answers) or bool(self.asked)
+
+    async def chat(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        tier: str = "",
+        max_tokens: int = 256,
+        schema: dict[str, Any] | None = None,
+    ) -> ChatAnswer:
+        self.asked.append(prompt)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return ChatAnswer(text=answer, model="scripted", prompt_tokens=1, completion_tokens=1, finish_reason="stop")
+
+
+class Bench:
+    """A context with files, pages and results that the test names."""
+
+    def __init__(
+        self,
+        *,
+        model: Model | None = None,
+        files: Mapping[str, bytes] | None = None,
+        pages: Mapping[str, Page | Exception] | None = None,
+        results: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.agent_id = AgentId("agent-1")
+        self.clock = ManualClock()
+        self.llm: Model = model or ScriptedModel()
+        self.state: Mapping[str, Any] = state or {}
+        self._files = files or {}
+        self.pages: dict[str, Page | Exception] = dict(pages or {})
+        self._results = results or {}
+        self.largest_read = 0
+
+    async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
+        self.largest_read = max(self.largest_read, end - first)
+        return self._results[step][first:end]
+
+    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
+        found = self.pages[url]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def read_file(self, path: str) -> bytes:
+        if path not in self._files:
+            raise NotFound(f"There is no {path}.")
+        return self._files[path]
+
+    async def ask(
+        self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        raise NotFound(agent_id)
+
+    async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
+        raise NotFound(agent_id)
+
+    async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
+        raise NotFound(agent_id)
+
+
+def as_context(bench: Bench) -> AgentContext:
+    return bench
+
+
+def task(action: str, payload: Mapping[str, Any], **parameters: Any) -> AgentTask:
+    return AgentTask(action=action, payload=payload, parameters=parameters)
