@@ -65,18 +65,6 @@ class ConsulHttp:
             raise _conflict(answer)
         return cast("list[dict[str, Any]]", self._parsed(answer, _TRANSACTION).get("Results") or [])
 
-    @property
-    def address(self) -> str:
-        """Where the agent listens, as given."""
-        return self._address
-
-    async def knows_token(self) -> bool:
-        """Whether there is a token with this client's secret."""
-        try:
-            return bool(await self._get("/v1/acl/token/self", {}))
-        except NotPermitted:
-            return False
-
     async def ping(self) -> float:
         """Seconds of one round trip to an agent that has a leader."""
         start = time.perf_counter()

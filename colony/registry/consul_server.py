@@ -113,24 +113,22 @@ async def bootstrap_acl(address: str, management_token: str, role_tokens: Mappin
     if unknown:
         raise BadInput(f"There is no Consul role {unknown[0]}.", remedy=f"Roles are {', '.join(sorted(POLICIES))}.")
     async with open_consul_http(address, management_token) as http:
+        # Lists, not single look-ups: Consul logs an error for each look-up that finds nothing.
+        policies = {policy["Name"]: policy["ID"] for policy in await http.rows("/v1/acl/policies")}
+        secrets = {token.get("SecretID") for token in await http.rows("/v1/acl/tokens")}
         for role, secret in role_tokens.items():
-            await _put_policy(http, role)
-            await _put_token(http, role, secret)
+            name = f"colony-{role}"
+            await _put_policy(http, role, name, policies.get(name))
+            if secret not in secrets:
+                token = {"SecretID": secret, "Description": f"Colony, role {role}", "Policies": [{"Name": name}]}
+                await http.put("/v1/acl/token", token)
 
 
-async def _put_policy(http: ConsulHttp, role: str) -> None:
-    name = f"colony-{role}"
+async def _put_policy(http: ConsulHttp, role: str, name: str, existing: str | None) -> None:
     wanted = {"Name": name, "Description": f"Colony, role {role}", "Rules": POLICIES[role]}
-    existing = await http.entry(f"/v1/acl/policy/name/{name}")
     if existing is None:
         await http.put("/v1/acl/policy", wanted)
-    elif existing.get("Rules") != POLICIES[role]:
-        await http.put(f"/v1/acl/policy/{existing['ID']}", wanted)
-
-
-async def _put_token(http: ConsulHttp, role: str, secret: str) -> None:
-    async with open_consul_http(http.address, secret) as as_role:
-        if await as_role.knows_token():
-            return
-    token = {"SecretID": secret, "Description": f"Colony, role {role}", "Policies": [{"Name": f"colony-{role}"}]}
-    await http.put("/v1/acl/token", token)
+        return
+    found = await http.entry(f"/v1/acl/policy/{existing}")
+    if found is None or found.get("Rules") != POLICIES[role]:
+        await http.put(f"/v1/acl/policy/{existing}", wanted)

@@ -13,11 +13,20 @@ import consul
 import psutil
 import pytest
 
-from colony.errors import NotPermitted, Unavailable
+from colony.config.endpoints import (
+    Endpoints,
+    NatsEndpoint,
+    PostgresEndpoint,
+    RayEndpoint,
+    RegistryEndpoint,
+    TemporalEndpoint,
+)
+from colony.errors import NotFound, NotPermitted, Unavailable
 from colony.ids import AgentType, agent_name, host_name
 from colony.registry.consul import open_consul_registry
 from colony.registry.consul_http import open_consul_http
 from colony.registry.consul_server import NODE_NAME, bootstrap_acl
+from colony.registry.open import open_registry
 from colony.registry.port import AgentEntry
 from tests.eventually import assert_eventually
 from tests.servers.consul import ConsulServer, running_consul
@@ -57,6 +66,25 @@ async def test_outside_clients_find_agents_by_type_and_capability(
         assert await asyncio.to_thread(look, tag="fly") == []
         await registry.fail(HOST, "first")
         assert await asyncio.to_thread(look) == []
+
+
+async def test_a_stack_with_consul_opens_it_with_the_token_of_the_role(server: ConsulServer) -> None:
+    endpoints = Endpoints(
+        home="/nowhere",
+        folder="/nowhere",
+        postgres=PostgresEndpoint(host="127.0.0.1", port=1, password_file=""),
+        temporal=TemporalEndpoint(address="127.0.0.1:1"),
+        nats=NatsEndpoint(url="nats://127.0.0.1:1", credentials="/nowhere"),
+        registry=RegistryEndpoint(kind="consul", address=server.address, credentials=str(server.folder)),
+        ray=RayEndpoint(address="127.0.0.1:1"),
+    )
+    async with open_registry(endpoints, role="dispatcher") as registry:
+        assert registry.kind == "consul"
+        await registry.put_config("a", "b")
+        assert await registry.get_config("a") == "b"
+    with pytest.raises(NotFound):
+        async with open_registry(endpoints, role="janitor"):
+            pass
 
 
 async def test_nobody_may_do_more_than_the_role_says(server: ConsulServer, tmp_path: Path) -> None:
