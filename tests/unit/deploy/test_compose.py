@@ -160,6 +160,13 @@ def test_only_the_job_without_a_network_is_root() -> None:
     assert SERVICES["prepare"]["network_mode"] == "none"
 
 
+def test_hosts_run_on_ray_workers_only() -> None:
+    refused = "--labels=colony-hosts=refused"
+    assert refused in SERVICES["ray-head"]["command"]
+    assert refused in (COMPOSE / "dispatcher-start.sh").read_text()
+    assert refused not in SERVICES["ray-worker"]["command"]
+
+
 def test_published_ports_differ() -> None:
     ports = [port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == len(set(ports))
