@@ -1,0 +1,118 @@
+"""A real Temporal server, and a colony in one process around it: memory ledger, local runner, three workers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+
+from agents.base import Agent
+from colony.clock import SystemClock
+from colony.config.endpoints import TemporalEndpoint
+from colony.config.model import Config, TemplateConfig
+from colony.dispatch import BatchRunner
+from colony.ids import AgentType, Id
+from colony.ledger.memory import MemoryLedger
+from tests.servers.temporal import temporal_server
+from workflows.activities_dispatch import DispatchActivities
+from workflows.activities_io import IoActivities
+from workflows.client import connect
+from workflows.local_runner import local_runner
+from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
+
+
+@dataclass
+class Colony:
+    endpoint: TemporalEndpoint
+    client: Client
+    ledger: MemoryLedger
+    folder: Path
+
+
+async def keep_history(here: Colony, workflow_id: str, name: str) -> None:
+    """Write the history of a job into the folder COLONY_RECORD_HISTORIES names: how golden histories are renewed."""
+    folder = os.environ.get("COLONY_RECORD_HISTORIES")
+    if not folder:
+        return
+    history = await here.client.get_workflow_handle(workflow_id).fetch_history()
+    scrubbed = _scrubbed(json.loads(history.to_json()), str(here.folder))
+    Path(folder, f"{name}.json").write_text(json.dumps(scrubbed, indent=1) + "\n")  # noqa: ASYNC240 -- only when recording
+
+
+def _scrubbed(value: Any, folder: str) -> Any:
+    """`value` without names of this machine: identities, sticky queues, the data folder within payloads."""
+    if isinstance(value, list):
+        return [_scrubbed(each, folder) for each in cast("list[Any]", value)]
+    if isinstance(value, str):
+        return value.replace(f"@{socket.gethostname()}", "@host")
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Any]", value)
+    scrubbed = {key: "worker" if key == "identity" else _scrubbed(each, folder) for key, each in fields.items()}
+    if isinstance(scrubbed.get("data"), str):
+        raw = base64.b64decode(scrubbed["data"]).replace(folder.encode(), b"/data")
+        scrubbed["data"] = base64.b64encode(raw).decode()
+    return scrubbed
+
+
+class Wrap(Protocol):
+    def __call__(self, runner: BatchRunner, /) -> BatchRunner: ...
+
+
+class Opens(Protocol):
+    def __call__(
+        self,
+        agents: Mapping[AgentType, type[Agent]],
+        templates: Mapping[Id, TemplateConfig] = ...,
+        *,
+        wrap: Wrap | None = None,
+        silence: float = 6.0,
+        dispatch: bool = True,
+    ) -> AbstractAsyncContextManager[Colony]: ...
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def temporal() -> AsyncGenerator[TemporalEndpoint]:
+    async with temporal_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
+    @asynccontextmanager
+    async def opened(
+        agents: Mapping[AgentType, type[Agent]],
+        templates: Mapping[Id, TemplateConfig] | None = None,
+        *,
+        wrap: Wrap | None = None,
+        silence: float = 6.0,
+        dispatch: bool = True,
+    ) -> AsyncGenerator[Colony]:
+        ledger = MemoryLedger(SystemClock())
+        config = Config(workflows=dict(templates or {}))
+        shutdown = asyncio.Event()
+        async with connect(temporal) as client, local_runner(ledger, agents) as local:
+            runner: Any = local if wrap is None else wrap(local)
+            io = IoActivities(ledger, config, [tmp_path])
+            workers = [workflow_worker(client), io_worker(client, io)]
+            if dispatch:
+                workers.append(dispatch_worker(client, DispatchActivities(runner, silence_seconds=silence)))
+            running = asyncio.create_task(run_workers(workers, shutdown))
+            try:
+                yield Colony(temporal, client, ledger, tmp_path)
+            finally:
+                shutdown.set()
+                await running
+
+    return opened  # pyright: ignore[reportReturnType] -- the defaults differ in spelling only

@@ -1,0 +1,120 @@
+"""The activities of the worker process: ledger, source and report. No Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from temporalio import activity
+
+from colony.config.model import Config
+from colony.contracts import JobPlan, StepLoad
+from colony.errors import ColonyError
+from colony.ids import event_subject
+from colony.ledger.port import JobLedger
+from colony.lifecycle import task_owner
+from colony.messaging.port import Envelope, Messenger
+from workflows import names
+from workflows.contracts import CancelJob, CloseJob, OpenJob, ReportInput, ReportResult, StepRef, StepTally
+from workflows.loading import load_tasks_of
+from workflows.opening import check_size, parse_input, pin_source, plan_steps, template_named
+from workflows.policies import IO_SECONDS
+from workflows.reporting import artifacts_of
+from workflows.templates import templates_of
+
+_BEAT_SECONDS = 2.0
+_TELL_SECONDS = 2.0
+
+
+class IoActivities:
+    """Activities on `colony-io`. They raise `ColonyError`s; `workflows.translate` makes them Temporal's."""
+
+    def __init__(
+        self, ledger: JobLedger, config: Config, data_roots: Sequence[Path], messenger: Messenger | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._templates = templates_of(config)
+        self._roots = tuple(data_roots)
+        self._messenger = messenger
+
+    @property
+    def activities(self) -> list[object]:
+        """All of them, for a worker."""
+        return [self.open_job, self.load_step, self.tally_step, self.report, self.cancel_job, self.close_job]
+
+    @activity.defn(name=names.OPEN_JOB)
+    async def open_job(self, request: OpenJob) -> JobPlan:
+        """Validate the input and write the job row. Raises `BadInput`, `NotFound`."""
+        async with _beating():
+            name, template = template_named(request.template, self._templates)
+            job = parse_input(request.input)
+            steps = plan_steps(job, template)
+            source = await asyncio.to_thread(pin_source, job, template, self._roots)
+            check_size(request, name, steps, source)
+            return await self._ledger.open_job(
+                request.key, request.workflow_id, name, steps, source, job.model_dump(mode="json", exclude_unset=True)
+            )
+
+    @activity.defn(name=names.LOAD_STEP)
+    async def load_step(self, request: StepRef) -> StepLoad:
+        """Write the tasks of a step. Raises `BadInput` when the source has no usable row or has changed."""
+        async with _beating():
+            plan = await self._ledger.plan(request.job)
+            return await load_tasks_of(self._ledger, plan, plan.steps[request.step])
+
+    @activity.defn(name=names.TALLY_STEP)
+    async def tally_step(self, request: StepRef) -> StepTally:
+        """Count a step in the ledger."""
+        async with _beating():
+            tasks = await self._ledger.task_count(request.job, request.step) or 0
+            ok, failed, transient, errors = await self._ledger.step_counts(request.job, request.step)
+        return StepTally(tasks=tasks, ok=ok, failed=failed, transient=transient, errors=errors)
+
+    @activity.defn(name=names.REPORT)
+    async def report(self, request: ReportInput) -> ReportResult:
+        """Render and keep the artifacts."""
+        async with _beating():
+            plan = await self._ledger.plan(request.job)
+            artifacts = await artifacts_of(self._ledger, plan, request)
+            for artifact in artifacts:
+                await self._ledger.put_artifact(request.job, artifact)
+        return ReportResult(artifacts=tuple(artifact.name for artifact in artifacts))
+
+    @activity.defn(name=names.CANCEL_JOB)
+    async def cancel_job(self, request: CancelJob) -> None:
+        """Mark the job as to be cancelled and tell the hosts. The mark is the truth, the event only makes it quick."""
+        async with _beating():
+            await self._ledger.request_cancel(request.job)
+            if self._messenger is None:
+                return
+            fact = Envelope(kind="cancel", payload={"job": request.job, "key": request.key})
+            try:
+                async with asyncio.timeout(_TELL_SECONDS):
+                    await self._messenger.tell(event_subject("cancel", request.key), fact)
+            except (ColonyError, TimeoutError) as error:
+                activity.logger.info("cancel event not sent, hosts read the mark instead: %s", error)
+
+    @activity.defn(name=names.CLOSE_JOB)
+    async def close_job(self, request: CloseJob) -> None:
+        """Close the job; once closed it stays as it is."""
+        async with _beating():
+            await self._ledger.close_job(request.job, request.state, request.reason)
+
+
+@asynccontextmanager
+async def _beating() -> AsyncGenerator[None]:
+    """Heartbeat while the body runs, so that the death of this process is seen within seconds.
+
+    It proves that the loop turns, not that the body gets on: that is bounded by the deadline here.
+    """
+    async with task_owner() as tasks, asyncio.timeout(IO_SECONDS):
+        tasks.start(_beat(), name="heartbeat")
+        yield
+
+
+async def _beat() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_BEAT_SECONDS)

@@ -1,0 +1,76 @@
+"""Closes jobs whose workflow ended without doing it: terminated, timed out, or gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from colony.contracts import JobState, JobView
+from colony.errors import Unavailable
+from colony.ledger.port import JobLedger
+
+_MOST: Final = 1_000
+_RPC_TIMEOUT: Final = timedelta(seconds=10)
+_GONE: Final = (JobState.FAILED, "its workflow is gone from Temporal")
+
+ENDINGS: Final = {
+    WorkflowExecutionStatus.COMPLETED: (JobState.DONE, ""),
+    WorkflowExecutionStatus.FAILED: (JobState.FAILED, "its workflow failed"),
+    WorkflowExecutionStatus.CANCELED: (JobState.CANCELLED, "its workflow was cancelled"),
+    WorkflowExecutionStatus.TERMINATED: (JobState.CANCELLED, "its workflow was terminated"),
+    WorkflowExecutionStatus.TIMED_OUT: (JobState.FAILED, "its workflow ran into its time-out"),
+}
+"""Status of a closed workflow -> how its job is closed. Continued-as-new is not closed."""
+
+
+async def close_orphaned_jobs(client: Client, ledger: JobLedger) -> list[int]:
+    """Close every running job whose workflow runs no more; returns their numbers. Call it every few seconds.
+
+    Raises `Unavailable` when Temporal or the ledger does not answer: nothing is closed on a guess.
+    """
+    closed: list[int] = []
+    for job in await ledger.jobs(_MOST, running_only=True):
+        ending = await _ending(client, job)
+        if ending is not None:
+            await ledger.close_job(job.job, *ending)
+            closed.append(job.job)
+    return closed
+
+
+async def _ending(client: Client, job: JobView) -> tuple[JobState, str] | None:
+    """How to close a job; None while its workflow runs.
+
+    The workflow id may belong to a later job by now, so the chain of runs is what counts: all runs of one chain share
+    a first run id, and the key of a job is the run its chain began with.
+    """
+    latest = await _describe(client, job.workflow_id, None)
+    if latest is None:
+        return _GONE
+    if job.key in (_first_run(latest), latest.run_id):
+        return _of_status(latest)
+    own = await _describe(client, job.workflow_id, job.key)
+    if own is None:
+        return _GONE
+    if own.status is WorkflowExecutionStatus.CONTINUED_AS_NEW and _first_run(own) == _first_run(latest):
+        return _of_status(latest)
+    return _of_status(own)
+
+
+def _of_status(description: WorkflowExecutionDescription) -> tuple[JobState, str] | None:
+    return None if description.status is None else ENDINGS.get(description.status)
+
+
+def _first_run(description: WorkflowExecutionDescription) -> str:
+    return description.raw_description.workflow_execution_info.first_run_id
+
+
+async def _describe(client: Client, workflow_id: str, run_id: str | None) -> WorkflowExecutionDescription | None:
+    try:
+        return await client.get_workflow_handle(workflow_id, run_id=run_id).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            return None
+        raise Unavailable(f"Temporal cannot say whether {workflow_id[:100]!r} runs: {error.message[:200]}.") from error

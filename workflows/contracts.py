@@ -1,0 +1,187 @@
+"""What travels between the workflow and its activities, beyond `colony.contracts`. Pure data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from colony.contracts import Frozen, JobPlan, JobState, StepCounts
+
+
+class RangeSource(Frozen):
+    """A generated source: `range` rows of about `bytes` bytes each. For measuring and trying out."""
+
+    range: int = Field(ge=1, le=100_000_000)
+    bytes: int = Field(default=200, ge=1, le=65_536)
+
+
+class JobInput(Frozen):
+    """What a user hands to a job, as JSON. Unknown fields are refused."""
+
+    source: str | RangeSource | None = None
+    """Path of a file below the data roots, or a generated range."""
+    tasks: int | None = Field(default=None, ge=1, le=100_000_000)
+    """Short for `source: {range: N}`."""
+    bytes: int = Field(default=200, ge=1, le=65_536)
+    """Size of a generated row, with `tasks`."""
+    columns: dict[str, str] = Field(default_factory=dict[str, str], max_length=50)
+    """Payload field -> column of the file, where the names differ from those the template knows."""
+    parameters: dict[str, dict[str, Any]] = Field(default_factory=dict[str, dict[str, Any]], max_length=100)
+    """Name of a step -> parameters that replace those of the template."""
+    parallel: int | None = Field(default=None, ge=1, le=256)
+    """Batches under way at once, in place of what the template says."""
+
+
+class OpenJob(Frozen):
+    """Asks to open a job; `input` is the raw JSON text of the user."""
+
+    template: str
+    input: str
+    key: str
+    workflow_id: str
+
+
+class StepRef(Frozen):
+    """Names one step of one job."""
+
+    job: int
+    step: int
+
+
+class StepTally(Frozen):
+    """Truth about a step from the ledger: each task counts once, by its last outcome."""
+
+    tasks: int
+    ok: int
+    failed: int
+    transient: int
+    """Those of `failed` whose error may pass."""
+    errors: dict[str, int] = Field(default_factory=dict[str, int])
+
+    @property
+    def missing(self) -> int:
+        """Tasks without any outcome."""
+        return max(0, self.tasks - self.ok - self.failed)
+
+
+class CancelJob(Frozen):
+    """Asks hosts to drop the tasks of a job."""
+
+    job: int
+    key: str
+
+
+class CloseJob(Frozen):
+    """Says how a job ended."""
+
+    job: int
+    state: JobState
+    reason: str = ""
+
+
+class ReportInput(Frozen):
+    """Asks for the artifacts of a job."""
+
+    job: int
+    step: int
+    bad_rows: int
+    counts: tuple[StepCounts, ...]
+    started_at: float
+    """Wall-clock seconds."""
+
+
+class ReportResult(Frozen):
+    """What was written."""
+
+    artifacts: tuple[str, ...]
+
+
+class JobResult(Frozen):
+    """What a finished workflow returns."""
+
+    job: int
+    key: str
+    workflow_id: str
+    template: str
+    state: JobState
+    steps: tuple[StepCounts, ...]
+    bad_rows: int = 0
+    artifacts: tuple[str, ...] = ()
+
+
+class Progress(Frozen):
+    """Answer of the query `progress`."""
+
+    template: str
+    key: str
+    job: int | None = None
+    """None until the job is opened."""
+    phase: Literal["opening", "loading", "running", "reporting", "cancelling", "closing", "closed"] = "opening"
+    step: str = ""
+    step_number: int | None = None
+    steps: int = 0
+    tasks: int = 0
+    """Tasks of the step under way."""
+    done: int = 0
+    """Those in finished batches; the ledger knows the exact number at any moment."""
+    failed: int = 0
+    generation: int = 0
+    batches: int = 0
+    """Batches under way."""
+    waiting_for: str = ""
+    """Why tasks had to be handed out again (an error class), if they had."""
+    bad_rows: int = 0
+    finished: tuple[StepCounts, ...] = ()
+
+
+class Range(Frozen):
+    """Tasks `first` <= seq < `end` of a step."""
+
+    first: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many tasks."""
+        return self.end - self.first
+
+
+class StepCursor(Frozen):
+    """Where a step stands, small enough to be carried into the next run of the workflow."""
+
+    step: int
+    tasks: int
+    generation: int = 0
+    fresh: tuple[Range, ...]
+    """What this generation has not handed out yet, ordered."""
+    again: tuple[Range, ...] = ()
+    """Handed out, but some of their tasks came back without an outcome."""
+    retry: tuple[Range, ...] = ()
+    """Ranges with failures that may pass: the next generation visits these."""
+    passing: int = 0
+    """Failures seen in `retry`."""
+    done: int = 0
+    failed: int = 0
+    hopeless: int = 0
+    """Failures that will not pass, in all generations."""
+    seconds_per_task: float = 0.0
+    """Pace of one batch, smoothed; 0 while unknown."""
+    size: int = 0
+    """Tasks of the last batch handed out; 0 before the first."""
+    sweeps: int = 0
+    """Times the whole step was visited again since tasks had no outcome."""
+    left_reason: str = ""
+
+
+class Resume(Frozen):
+    """What a workflow hands to its next run."""
+
+    resume: Literal["colony-1"] = "colony-1"
+    plan: JobPlan
+    started_at: float
+    finished: tuple[StepCounts, ...] = ()
+    bad_rows: int = 0
+    artifacts: tuple[str, ...] = ()
+    cursor: StepCursor | None = None
+    """The step under way; None between steps."""

@@ -1,0 +1,253 @@
+"""The in-process twin of the hosts: a `BatchRunner` that runs agents over a ledger, for tests and for trying out.
+
+It keeps the ledger's rules (lease, shard epochs, fenced commits) but none of a host's limits: no mailboxes, no
+messages, no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import orjson
+
+from agents.base import Agent, AgentResult, AgentTask, Model, Page
+from colony.clock import Clock, SystemClock
+from colony.contracts import (
+    MAX_PAYLOAD,
+    BatchProgress,
+    BatchReport,
+    BatchRequest,
+    JobPlan,
+    OutcomeRow,
+    StateRow,
+    StepPlan,
+    TaskRow,
+)
+from colony.dispatch import OnProgress
+from colony.errors import BadInput, NotPermitted, Transient
+from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
+from colony.ledger.port import Ledger
+from colony.llm.port import ChatAnswer
+
+_CHUNK: Final = 100
+_LEASE_SECONDS: Final = 3600.0
+_HOST: Final = "colony-host-local"
+
+
+class NoModel:
+    """`ctx.llm` where there is none."""
+
+    @property
+    def enabled(self) -> bool:
+        """False: skills take their way without a model."""
+        return False
+
+    async def chat(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        tier: str = "",
+        max_tokens: int = 256,
+        schema: dict[str, Any] | None = None,
+    ) -> ChatAnswer:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There is no model here.")
+
+
+class LocalContext:
+    """What an agent may use in process: results of earlier steps, its state, time. See `agents.base.AgentContext`."""
+
+    def __init__(self, ledger: Ledger, job: int, agent_id: AgentId, state: Mapping[str, Any], clock: Clock) -> None:
+        self._ledger = ledger
+        self._job = job
+        self._agent_id = agent_id
+        self._state = state
+        self._clock = clock
+        self._model = NoModel()
+
+    @property
+    def agent_id(self) -> AgentId:
+        """See `AgentContext`."""
+        return self._agent_id
+
+    @property
+    def clock(self) -> Clock:
+        """See `AgentContext`."""
+        return self._clock
+
+    @property
+    def llm(self) -> Model:
+        """See `AgentContext`."""
+        return self._model
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """See `AgentContext`."""
+        return self._state
+
+    async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
+        """See `AgentContext`."""
+        return [orjson.loads(result) for _, result in await self._ledger.results(self._job, step, first, end)]
+
+    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There is no network here.")
+
+    async def read_file(self, path: str) -> bytes:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There are no files here.")
+
+    async def ask(
+        self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There are no messages here.")
+
+    async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There are no messages here.")
+
+    async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There are no messages here.")
+
+
+class LocalRunner:
+    """Runs batches in this process. Open it with `local_runner`."""
+
+    def __init__(self, ledger: Ledger, agents: Mapping[AgentType, type[Agent]], incarnation: str) -> None:
+        self._ledger = ledger
+        self._types = dict(agents)
+        self._incarnation = incarnation
+        self._agents: dict[AgentId, Agent] = {}
+        self._states: dict[AgentId, Mapping[str, Any]] = {}
+        self._epochs: dict[int, int] = {}
+        self._clock = SystemClock()
+
+    async def claim(self) -> None:
+        """Take every shard."""
+        self._epochs = await self._ledger.claim_shards(self._incarnation, range(SHARDS))
+
+    async def run(self, request: BatchRequest, on_progress: OnProgress) -> BatchReport:
+        """See `BatchRunner`."""
+        started = time.monotonic()
+        plan = await self._ledger.plan(request.job)
+        tasks = await self._ledger.open_tasks(request)
+        ended: list[OutcomeRow] = []
+        cancelled = False
+        for at in range(0, len(tasks), _CHUNK):
+            if await self._ledger.cancel_requested(request.job):
+                cancelled = True
+                break
+            ended += await self._run_chunk(plan, request, tasks[at : at + _CHUNK])
+            failed = sum(not row.ok for row in ended)
+            on_progress(BatchProgress(done=len(ended), failed=failed, total=len(tasks)))
+        return _report(request, len(tasks), ended, time.monotonic() - started, cancelled)
+
+    async def _run_chunk(self, plan: JobPlan, request: BatchRequest, tasks: Sequence[TaskRow]) -> list[OutcomeRow]:
+        step = plan.steps[request.step]
+        await self._ledger.start_tasks(request, self._incarnation, [task.seq for task in tasks])
+        ended = [await self._run_task(plan, step, request, task) for task in tasks]
+        outcomes = [outcome for outcome, _ in ended]
+        last = {state.agent_id: state for _, state in ended if state is not None}
+        shards = {shard_of(row.agent_id) for row in outcomes}
+        epochs = {shard: self._epochs[shard] for shard in shards}
+        await self._ledger.commit(request, self._incarnation, epochs, outcomes, list(last.values()))
+        return outcomes
+
+    async def _run_task(
+        self, plan: JobPlan, step: StepPlan, request: BatchRequest, row: TaskRow
+    ) -> tuple[OutcomeRow, StateRow | None]:
+        agent_id = row.agent_id or agent_name(step.agent_type or AgentType("none"), row.seq % 10)
+        task = AgentTask(
+            action=step.action or "",
+            payload=orjson.loads(row.payload),
+            parameters=step.parameters,
+            job=request.job,
+            step=request.step,
+            seq=row.seq,
+            generation=request.generation,
+        )
+        started = time.perf_counter()
+        try:
+            agent = self._agent(agent_id, step)
+            context = LocalContext(self._ledger, plan.job, agent_id, self._states.get(agent_id, {}), self._clock)
+            async with asyncio.timeout(step.task_seconds):
+                result = await agent.handle(task, context)
+            value = _encoded(result)
+            return self._good(row, agent_id, result, value, started)
+        except TimeoutError:
+            return _bad(row, agent_id, "TaskTimeout", f"longer than {step.task_seconds} s", False, started), None
+        except Exception as error:  # noqa: BLE001 -- an agent is code of users: whatever it raises ends this task only
+            transient = isinstance(error, Transient)
+            return _bad(row, agent_id, type(error).__name__, str(error), transient, started), None
+
+    def _good(
+        self, row: TaskRow, agent_id: AgentId, result: AgentResult, value: bytes, started: float
+    ) -> tuple[OutcomeRow, StateRow | None]:
+        state = None
+        if result.state is not None:
+            self._states[agent_id] = dict(result.state)
+            state = StateRow(agent_id, orjson.dumps(dict(result.state)))
+        micros = int((time.perf_counter() - started) * 1e6)
+        return OutcomeRow(row.seq, agent_id, True, "", "", False, value, micros), state
+
+    def _agent(self, agent_id: AgentId, step: StepPlan) -> Agent:
+        found = self._agents.get(agent_id)
+        if found is None:
+            kind = None if step.agent_type is None else self._types.get(step.agent_type)
+            if kind is None:
+                raise NotPermitted(f"There is no agent type {step.agent_type} here.")
+            found = self._agents[agent_id] = kind()
+        return found
+
+
+@asynccontextmanager
+async def local_runner(ledger: Ledger, agents: Mapping[AgentType, type[Agent]]) -> AsyncGenerator[LocalRunner]:
+    """A runner that owns all shards of `ledger` until it is closed: there must be no other host."""
+    incarnation = str(uuid.uuid4())
+    await ledger.start_lease(incarnation, _HOST, _LEASE_SECONDS)
+    runner = LocalRunner(ledger, agents, incarnation)
+    try:
+        await runner.claim()
+        yield runner
+    finally:
+        await ledger.end_lease(incarnation, crashed=False)
+
+
+def _encoded(result: AgentResult) -> bytes:
+    value = orjson.dumps(dict(result.value))
+    if len(value) > MAX_PAYLOAD:
+        raise BadInput(f"The result has {len(value):,} bytes; at most {MAX_PAYLOAD:,} are allowed.")
+    return value
+
+
+def _bad(row: TaskRow, agent_id: AgentId, error: str, message: str, transient: bool, started: float) -> OutcomeRow:
+    micros = int((time.perf_counter() - started) * 1e6)
+    return OutcomeRow(row.seq, agent_id, False, error, message[:1000], transient, b"{}", micros)
+
+
+def _report(
+    request: BatchRequest, tasks: int, ended: Sequence[OutcomeRow], seconds: float, cancelled: bool
+) -> BatchReport:
+    errors: dict[str, int] = {}
+    for row in ended:
+        if not row.ok:
+            errors[row.error] = errors.get(row.error, 0) + 1
+    return BatchReport(
+        ok=sum(row.ok for row in ended),
+        failed=sum(not row.ok for row in ended),
+        skipped=request.end - request.first - tasks,
+        left=tasks - len(ended),
+        errors=errors,
+        transient=sum(row.transient for row in ended),
+        left_reason="Cancelled" if cancelled else "",
+        seconds=seconds,
+        cancelled=cancelled,
+    )

@@ -1,0 +1,13 @@
+"""Names of the activities: what a history holds, so they never change."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPEN_JOB: Final = "open_job"
+LOAD_STEP: Final = "load_step"
+TALLY_STEP: Final = "tally_step"
+DISPATCH_BATCH: Final = "dispatch_batch"
+REPORT: Final = "report"
+CANCEL_JOB: Final = "cancel_job"
+CLOSE_JOB: Final = "close_job"

@@ -1,0 +1,191 @@
+"""The workflow behind every template: decides which step, batch and generation comes next, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NoReturn
+
+from temporalio import workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from colony.contracts import JobPlan, JobState, StepCounts, StepKind, StepLoad, StepPlan
+    from colony.errors import Cancelled, ColonyError
+    from workflows import names
+    from workflows.boundary import input_text, resume_of
+    from workflows.contracts import (
+        CancelJob,
+        CloseJob,
+        JobResult,
+        OpenJob,
+        Progress,
+        ReportInput,
+        ReportResult,
+        Resume,
+        StepCursor,
+        StepRef,
+    )
+    from workflows.cursor import start
+    from workflows.policies import io_options
+    from workflows.steps import StepRun
+    from workflows.translate import final, to_colony_error
+
+_SHORT = 120.0
+"""Seconds an activity may take that only touches a few rows."""
+
+
+@workflow.defn(dynamic=True)
+class Pipeline:
+    """One run of a template. Its name is the template's; its key is the first execution run id."""
+
+    def __init__(self) -> None:
+        info = workflow.info()
+        self._key = _key(info)
+        self._phase = Progress(template=info.workflow_type, key=self._key)
+        self._plan: JobPlan | None = None
+        self._step: StepRun | None = None
+        self._started_at = 0.0
+        self._finished: tuple[StepCounts, ...] = ()
+        self._bad_rows = 0
+        self._artifacts: tuple[str, ...] = ()
+
+    @workflow.query(name="progress")
+    def progress(self) -> Progress:
+        """Where the job stands."""
+        update: dict[str, object] = {"finished": self._finished, "bad_rows": self._bad_rows}
+        if self._plan is not None:
+            update |= {"job": self._plan.job, "steps": len(self._plan.steps), "key": self._plan.key}
+        if self._step is not None:
+            update |= self._step.progress()
+        return self._phase.model_copy(update=update)
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> JobResult:
+        """Run the job to its end; fails with a typed, non-retryable `ApplicationError`."""
+        try:
+            plan, cursor = await self._open(args)
+            self._plan = plan
+            await self._steps(plan, cursor)
+            await self._close(plan, JobState.DONE, "")
+            return self._result(plan)
+        except (ColonyError, FailureError, asyncio.CancelledError) as error:
+            await self._fail(error)
+
+    async def _open(self, args: Sequence[RawValue]) -> tuple[JobPlan, StepCursor | None]:
+        info = workflow.info()
+        payloads = [arg.payload for arg in args]
+        resumed = resume_of(payloads) if info.continued_run_id else None
+        if resumed is not None:
+            self._started_at, self._finished = resumed.started_at, resumed.finished
+            self._bad_rows, self._artifacts = resumed.bad_rows, resumed.artifacts
+            return resumed.plan, resumed.cursor
+        self._started_at = workflow.now().timestamp()
+        request = OpenJob(
+            template=info.workflow_type, input=input_text(payloads), key=self._key, workflow_id=info.workflow_id
+        )
+        plan = await workflow.execute_activity(names.OPEN_JOB, request, result_type=JobPlan, **io_options())
+        return plan, None
+
+    async def _steps(self, plan: JobPlan, cursor: StepCursor | None) -> None:
+        for step in plan.steps[len(self._finished) :]:
+            if step.kind is StepKind.REPORT:
+                await self._report(plan, step)
+                counts = StepCounts(number=step.number, name=step.name)
+            else:
+                counts = await self._run_step(plan, step, cursor)
+            cursor = None
+            self._finished = (*self._finished, counts)
+
+    async def _run_step(self, plan: JobPlan, step: StepPlan, cursor: StepCursor | None) -> StepCounts:
+        if cursor is None:
+            self._show("loading", step)
+            loaded = await workflow.execute_activity(
+                names.LOAD_STEP, StepRef(job=plan.job, step=step.number), result_type=StepLoad, **io_options()
+            )
+            self._bad_rows += loaded.bad_rows
+            if step.kind is StepKind.LOAD:
+                return StepCounts(number=step.number, name=step.name, tasks=loaded.tasks, ok=loaded.tasks)
+            cursor = start(step.number, loaded.tasks)
+        self._show("running", step)
+        self._step = StepRun(plan, step, cursor)
+        counts = await self._step.run()
+        if counts is None:
+            self._continue(plan, self._step.cursor)
+        self._step = None
+        return counts
+
+    async def _report(self, plan: JobPlan, step: StepPlan) -> None:
+        self._show("reporting", step)
+        request = ReportInput(
+            job=plan.job,
+            step=step.number,
+            bad_rows=self._bad_rows,
+            counts=self._finished,
+            started_at=self._started_at,
+        )
+        report = await workflow.execute_activity(names.REPORT, request, result_type=ReportResult, **io_options())
+        self._artifacts = report.artifacts
+
+    def _continue(self, plan: JobPlan, cursor: StepCursor) -> NoReturn:
+        workflow.continue_as_new(
+            Resume(
+                plan=plan,
+                started_at=self._started_at,
+                finished=self._finished,
+                bad_rows=self._bad_rows,
+                artifacts=self._artifacts,
+                cursor=cursor,
+            )
+        )
+
+    async def _fail(self, error: BaseException) -> NoReturn:
+        """Stop what still runs, close the job, and end the workflow as cancelled or failed."""
+        cancelled = is_cancelled_exception(error)
+        cause = Cancelled("The job was cancelled.") if cancelled else to_colony_error(error)
+        if self._plan is not None:
+            state = JobState.CANCELLED if isinstance(cause, Cancelled) else JobState.FAILED
+            ending = asyncio.ensure_future(self._stop(self._plan, state, cause))
+            await asyncio.shield(ending)
+        if cancelled:
+            raise error
+        raise final(cause) from None
+
+    async def _stop(self, plan: JobPlan, state: JobState, cause: ColonyError) -> None:
+        if self._step is not None:
+            self._show("cancelling")
+            await workflow.execute_activity(
+                names.CANCEL_JOB, CancelJob(job=plan.job, key=plan.key), **io_options(_SHORT)
+            )
+            await self._step.settle()
+        await self._close(plan, state, str(cause))
+
+    async def _close(self, plan: JobPlan, state: JobState, reason: str) -> None:
+        self._show("closing")
+        request = CloseJob(job=plan.job, state=state, reason=reason[:1000])
+        await workflow.execute_activity(names.CLOSE_JOB, request, **io_options(_SHORT))
+        self._show("closed")
+
+    def _show(self, phase: str, step: StepPlan | None = None) -> None:
+        update: dict[str, object] = {"phase": phase}
+        if step is not None:
+            update |= {"step": step.name, "step_number": step.number}
+        self._phase = self._phase.model_copy(update=update)
+
+    def _result(self, plan: JobPlan) -> JobResult:
+        return JobResult(
+            job=plan.job,
+            key=plan.key,
+            workflow_id=plan.workflow_id,
+            template=plan.template,
+            state=JobState.DONE,
+            steps=self._finished,
+            bad_rows=self._bad_rows,
+            artifacts=self._artifacts,
+        )
+
+
+def _key(info: workflow.Info) -> str:
+    """The key of the job, until the plan says it: a retry or cron run is a job of its own."""
+    return info.run_id if info.continued_run_id else info.first_execution_run_id

@@ -1,0 +1,141 @@
+"""Every time-out, retry policy, queue name and size decision of the workflows, in one place. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio.common import RetryPolicy
+
+from colony.contracts import BATCH_SECONDS, MAX_BATCH, StepPlan
+
+WORKFLOW_QUEUE: Final = "colony"
+IO_QUEUE: Final = "colony-io"
+DISPATCH_QUEUE: Final = "colony-dispatch"
+
+SILENCE_SECONDS: Final = 6.0
+"""A host that reports no progress for so long has its batch taken away."""
+
+HEARTBEAT_THROTTLE: Final = timedelta(seconds=2)
+"""Longest time the SDK may hold a heartbeat back; well below `SILENCE_SECONDS`."""
+
+STICKY_SECONDS: Final = 2.0
+"""A workflow whose worker died goes on elsewhere after this."""
+
+STALL_SECONDS: Final = 600.0
+"""A batch that gets nothing done for so long (no host, overload, no dispatcher) fails its job."""
+
+IO_SECONDS: Final = 3600.0
+"""Most one activity on the ledger or a source may take."""
+
+MAX_INPUT: Final = 64 * 1024
+"""Most bytes of a job's input, and of its plan."""
+
+MAX_EVENTS: Final = 2_000
+"""History events after which a workflow continues as new."""
+
+MAX_SWEEPS: Final = 3
+"""Times a step is visited again because tasks have no outcome, before the job fails."""
+
+FIRST_BATCH: Final = 100
+"""Tasks of a first batch, while nobody knows how long one takes."""
+
+_GROWTH: Final = 4
+_TARGET_SECONDS: Final = 0.8 * BATCH_SECONDS
+
+IO_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=0.2),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=5),
+    maximum_attempts=0,
+)
+"""Time bounds these retries (`schedule_to_close`), not a number: a database may restart slowly."""
+
+DISPATCH_RETRY: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=0.2),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=3),
+    maximum_attempts=0,
+)
+"""For silent and dead hosts. Retries of the server add nothing to the history and are no attempts of a task."""
+
+
+def io_options(seconds: float = IO_SECONDS) -> dict[str, Any]:
+    """Options of an activity on `IO_QUEUE` that may take `seconds`."""
+    return {
+        "task_queue": IO_QUEUE,
+        "schedule_to_start_timeout": timedelta(seconds=STALL_SECONDS),
+        "start_to_close_timeout": timedelta(seconds=seconds),
+        "schedule_to_close_timeout": timedelta(seconds=seconds + STALL_SECONDS),
+        "heartbeat_timeout": timedelta(seconds=SILENCE_SECONDS),
+        "retry_policy": IO_RETRY,
+    }
+
+
+def dispatch_options(step: StepPlan) -> dict[str, Any]:
+    """Options of `dispatch_batch` for a step."""
+    longest = batch_deadline(step)
+    return {
+        "task_queue": DISPATCH_QUEUE,
+        "schedule_to_start_timeout": timedelta(seconds=STALL_SECONDS),
+        "start_to_close_timeout": timedelta(seconds=longest),
+        "schedule_to_close_timeout": timedelta(seconds=longest + STALL_SECONDS),
+        "heartbeat_timeout": timedelta(seconds=SILENCE_SECONDS),
+        "retry_policy": DISPATCH_RETRY,
+    }
+
+
+def batch_deadline(step: StepPlan) -> float:
+    """Seconds one batch may take at the very most: a first batch of slow tasks on a host with few slots."""
+    return min(4 * 3600.0, 300.0 + 30.0 * step.task_seconds)
+
+
+def batch_size(left: int, total: int, parallel: int, seconds_per_task: float, last: int) -> int:
+    """How many tasks the next batch takes, 1 to `MAX_BATCH`.
+
+    At most about `BATCH_SECONDS` of work, at most four times the last batch, and so few that the `left` tasks of
+    `total` give each of the `parallel` batches a share; but the tail of a step is not cut into splinters.
+    """
+    share = min(left, max(math.ceil(left / parallel), min(FIRST_BATCH, math.ceil(total / parallel))))
+    if seconds_per_task <= 0 or last <= 0:
+        return max(1, min(FIRST_BATCH, share, MAX_BATCH))
+    by_time = min(_TARGET_SECONDS / seconds_per_task, MAX_BATCH)
+    return max(1, min(int(by_time), last * _GROWTH, share))
+
+
+def pace(before: float, tasks: int, seconds: float) -> float:
+    """Seconds per task after a batch of `tasks` took `seconds`: half old, half new, so one slow batch is no rule."""
+    if tasks <= 0 or seconds <= 0 or not math.isfinite(seconds):
+        return before
+    now = seconds / tasks
+    return now if before <= 0 else 0.5 * before + 0.5 * now
+
+
+def budget_exceeded(failed: int, tasks: int, budget: float) -> bool:
+    """Whether so many of `tasks` failed that the job must not go on."""
+    return failed > 0 and failed > budget * tasks
+
+
+def generation_delay(generation: int) -> float:
+    """Seconds to wait before generation `generation` (1 is the first retry) tries failed tasks again."""
+    return min(30.0, 0.5 * 2.0 ** max(0, generation - 1))
+
+
+_LEAVE: Final = {"Overloaded": (0.5, 5.0), "LostShard": (0.1, 2.0), "Fenced": (0.1, 2.0)}
+_LEAVE_OTHER: Final = (0.25, 3.0)
+
+
+def leave_delay(reason: str, attempt: int, jitter: float = 0.5) -> float:
+    """Seconds until tasks that came back without an outcome are handed out again.
+
+    Doubles with `attempt` (from 1) up to a bound by `reason`; `jitter` 0 to 1 spreads it from half to the whole.
+    """
+    first, most = _LEAVE.get(reason, _LEAVE_OTHER)
+    whole = min(most, first * 2.0 ** min(30, max(0, attempt - 1)))
+    return whole * (0.5 + 0.5 * jitter)
+
+
+def should_continue_as_new(events: int, suggested: bool) -> bool:
+    """Whether the history is long enough to start a fresh one."""
+    return suggested or events > MAX_EVENTS

@@ -1,0 +1,87 @@
+"""The artifacts of a job: its last outcome as JSON, and as a page for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Final
+
+import orjson
+
+from agents.skills.report import (
+    BadRowFact,
+    RunFacts,
+    parse_report,
+    render_generic_markdown,
+    render_html,
+    render_markdown,
+)
+from colony.contracts import Artifact, JobPlan
+from colony.errors import BadInput
+from colony.ledger.port import JobLedger
+from workflows.contracts import ReportInput
+
+_SHOWN_BAD_ROWS: Final = 20
+_MOST_RESULTS: Final = 1_000
+
+
+async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> list[Artifact]:
+    """`report.md`, `results.json`, for reviews `report.html`. Raises `BadInput` when there is nothing to report."""
+    over = plan.steps[request.step].over
+    if over is None:
+        raise BadInput(f"Report step {request.step} is over no step.")
+    tasks = await ledger.task_count(plan.job, over) or 0
+    results = await ledger.results(plan.job, over, 0, min(tasks, _MOST_RESULTS))
+    if not results:
+        raise BadInput(f"Step {plan.steps[over].name} has no good outcome to report.")
+    value = _value([orjson.loads(result) for _, result in results])
+    facts = await _facts(ledger, plan, request)
+    data = Artifact(name="results.json", media_type="application/json", content=orjson.dumps(value))
+    return [*render(value, facts), data]
+
+
+def render(value: Mapping[str, Any], facts: RunFacts) -> list[Artifact]:
+    """What people read: Markdown and HTML of a review report, Markdown of anything else."""
+    if value.get("kind") != "reviews":
+        return [_markdown(render_generic_markdown(value, facts))]
+    report = parse_report(value)
+    page = render_html(report, facts).encode()
+    return [
+        _markdown(render_markdown(report, facts)),
+        Artifact(name="report.html", media_type="text/html; charset=utf-8", content=page),
+    ]
+
+
+def _markdown(text: str) -> Artifact:
+    return Artifact(name="report.md", media_type="text/markdown; charset=utf-8", content=text.encode())
+
+
+def _value(results: list[Any]) -> dict[str, Any]:
+    """One object: the one result, or several as a list."""
+    return results[0] if len(results) == 1 else {"results": results}
+
+
+async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunFacts:
+    count, rows = await ledger.bad_rows(plan.job, _SHOWN_BAD_ROWS)
+    agent_steps = {step.number for step in plan.steps if step.agent_type is not None}
+    done = [step for step in request.counts if step.number in agent_steps]
+    tasks = sum(step.tasks for step in done)
+    seconds = max(0.001, time.time() - request.started_at)
+    failed: dict[str, int] = {}
+    for step in done:
+        for error, number in step.errors.items():
+            failed[error] = failed.get(error, 0) + number
+    return RunFacts(
+        job=plan.job,
+        workflow_id=plan.workflow_id,
+        template=plan.template,
+        source=PurePath(plan.source.path).name if plan.source is not None else "",
+        started=request.started_at,
+        seconds=seconds,
+        tasks=tasks,
+        tasks_per_second=tasks / seconds,
+        bad_rows=count,
+        bad_row_list=tuple(BadRowFact(line=row.line, reason=row.reason) for row in rows),
+        failed=failed,
+    )

@@ -1,0 +1,177 @@
+"""One step of a job under way: hands out ranges in a window, adapts, tries again, and knows when to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from colony.contracts import BatchReport, BatchRequest, JobPlan, StepCounts, StepPlan
+    from colony.errors import Cancelled, Permanent, Unavailable
+    from workflows import names
+    from workflows.contracts import Range, StepCursor, StepRef, StepTally
+    from workflows.cursor import absorb, next_generation, sweep, take
+    from workflows.policies import (
+        MAX_SWEEPS,
+        STALL_SECONDS,
+        budget_exceeded,
+        dispatch_options,
+        generation_delay,
+        io_options,
+        leave_delay,
+        should_continue_as_new,
+    )
+
+_SETTLE_SECONDS = 60.0
+"""How long batches of a cancelled job may take to notice it."""
+
+
+class StepRun:
+    """Runs one step. `cursor` is always what a next run of the workflow needs to go on."""
+
+    def __init__(self, plan: JobPlan, step: StepPlan, cursor: StepCursor) -> None:
+        self._plan = plan
+        self._step = step
+        self._running: dict[asyncio.Task[BatchReport], Range] = {}
+        self._progress_at = workflow.time()
+        self._idle_rounds = 0
+        self.cursor = cursor
+
+    def progress(self) -> dict[str, object]:
+        """The part of `Progress` a step knows."""
+        return {
+            "tasks": self.cursor.tasks,
+            "done": self.cursor.done,
+            "failed": self.cursor.failed,
+            "generation": self.cursor.generation,
+            "batches": len(self._running),
+            "waiting_for": self.cursor.left_reason if self.cursor.again else "",
+        }
+
+    async def run(self) -> StepCounts | None:
+        """The counts of the finished step; None if the history is long: then continue as new with `cursor`.
+
+        Raises `Permanent` when the error budget is spent, `Unavailable` when nothing moves, `Cancelled`.
+        """
+        while True:
+            if not await self._hand_out_all():
+                return None
+            tally = await self._tally()
+            if budget_exceeded(tally.failed - tally.transient, tally.tasks, self._step.error_budget):
+                raise _over_budget(self._step, tally)
+            if tally.missing > 0:
+                self._sweep(tally)
+            elif tally.transient > 0 and self.cursor.generation + 1 < self._step.attempts:
+                self.cursor = next_generation(self.cursor, tally)
+                await asyncio.sleep(generation_delay(self.cursor.generation))
+            elif budget_exceeded(tally.failed, tally.tasks, self._step.error_budget):
+                raise _over_budget(self._step, tally)
+            else:
+                return self._counts(tally)
+
+    async def settle(self) -> None:
+        """Wait for the batches under way to end, whatever they end with; cancel those that do not."""
+        if not self._running:
+            return
+        _, late = await workflow.wait(list(self._running), timeout=_SETTLE_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._running.clear()
+
+    async def _hand_out_all(self) -> bool:
+        """Hand out the whole generation; False when stopped since the history is long."""
+        while True:
+            info = workflow.info()
+            full = should_continue_as_new(info.get_current_history_length(), info.is_continue_as_new_suggested())
+            if not full:
+                self._fill()
+            if not self._running:
+                return not full
+            done, _ = await workflow.wait(list(self._running), return_when=asyncio.FIRST_COMPLETED)
+            left = False
+            for task in done:
+                left |= self._absorb(self._running.pop(task), task.result())
+            if left:
+                await self._wait_for_hosts()
+
+    def _fill(self) -> None:
+        while len(self._running) < self._step.parallel:
+            self.cursor, handed = take(self.cursor, self._step.parallel)
+            if handed is None:
+                return
+            request = BatchRequest(
+                job=self._plan.job,
+                key=self._plan.key,
+                step=self._step.number,
+                generation=self.cursor.generation,
+                first=handed.first,
+                end=handed.end,
+            )
+            batch = workflow.execute_activity(
+                names.DISPATCH_BATCH, request, result_type=BatchReport, **dispatch_options(self._step)
+            )
+            self._running[asyncio.ensure_future(batch)] = handed
+
+    def _absorb(self, handed: Range, report: BatchReport) -> bool:
+        """Take a report in; True if tasks came back."""
+        if report.cancelled:
+            raise Cancelled("The job was cancelled: its mark is set in the ledger.")
+        self.cursor = absorb(self.cursor, handed, report)
+        if report.ok + report.failed > 0 or report.left == 0:
+            self._progress_at = workflow.time()
+            self._idle_rounds = 0
+        if budget_exceeded(self.cursor.hopeless, self.cursor.tasks, self._step.error_budget):
+            # Counts of lost attempts are missing here, so this errs on the side of going on.
+            raise Permanent(
+                f"Step {self._step.name}: {self.cursor.hopeless} of {self.cursor.tasks} tasks failed for good,"
+                f" more than its error budget of {self._step.error_budget:.0%} ({_top(report.errors)}).",
+                remedy="See `colony dead-letters`.",
+            )
+        return report.left > 0
+
+    async def _wait_for_hosts(self) -> None:
+        self._idle_rounds += 1
+        if workflow.time() - self._progress_at > STALL_SECONDS:
+            raise Unavailable(
+                f"Step {self._step.name} got nothing done for {STALL_SECONDS:.0f} s ({self.cursor.left_reason}).",
+                remedy="Look whether hosts run and have room: `colony status`.",
+            )
+        await asyncio.sleep(leave_delay(self.cursor.left_reason, self._idle_rounds))
+
+    def _sweep(self, tally: StepTally) -> None:
+        if self.cursor.sweeps >= MAX_SWEEPS:
+            raise Permanent(
+                f"Step {self._step.name}: {tally.missing} of {tally.tasks} tasks ended without an outcome,"
+                f" {MAX_SWEEPS} times over.",
+                remedy="This is a fault of Colony: please report it with the logs of the hosts.",
+            )
+        self.cursor = sweep(self.cursor, tally)
+
+    async def _tally(self) -> StepTally:
+        where = StepRef(job=self._plan.job, step=self._step.number)
+        return await workflow.execute_activity(names.TALLY_STEP, where, result_type=StepTally, **io_options())
+
+    def _counts(self, tally: StepTally) -> StepCounts:
+        return StepCounts(
+            number=self._step.number,
+            name=self._step.name,
+            tasks=tally.tasks,
+            ok=tally.ok,
+            failed=tally.failed,
+            errors=tally.errors,
+        )
+
+
+def _over_budget(step: StepPlan, tally: StepTally) -> Permanent:
+    return Permanent(
+        f"Step {step.name}: {tally.failed} of {tally.tasks} tasks failed, more than its error budget of"
+        f" {step.error_budget:.0%} ({_top(tally.errors)}).",
+        remedy="See `colony dead-letters`.",
+    )
+
+
+def _top(errors: dict[str, int]) -> str:
+    most = sorted(errors.items(), key=lambda item: (-item[1], item[0]))[:3]
+    return ", ".join(f"{count} {name}" for name, count in most) or "no error class known"

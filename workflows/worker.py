@@ -1,0 +1,111 @@
+"""Workers in their three roles: workflows, activities on the ledger, activities that hand out batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from colony.errors import ColonyError, Unavailable
+from workflows.activities_dispatch import DispatchActivities
+from workflows.activities_io import IoActivities
+from workflows.pipeline import Pipeline
+from workflows.policies import DISPATCH_QUEUE, HEARTBEAT_THROTTLE, IO_QUEUE, STICKY_SECONDS, WORKFLOW_QUEUE
+from workflows.translate import TranslateErrors
+
+GRACE = timedelta(seconds=10)
+"""Time activities under way get to end when a worker shuts down: two batches."""
+
+SANDBOX = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules("colony", "pydantic")
+)
+"""The sandbox of workflow code; our frozen models pass through, so that they exist once."""
+
+
+def workflow_worker(
+    client: Client, *, queue: str = WORKFLOW_QUEUE, max_cached: int = 500, identity: str | None = None
+) -> Worker:
+    """Decides: runs `Pipeline` for every template name."""
+    return Worker(
+        client,
+        task_queue=queue,
+        workflows=[Pipeline],
+        workflow_runner=SANDBOX,
+        workflow_failure_exception_types=[ColonyError],
+        max_cached_workflows=max_cached,
+        max_concurrent_workflow_tasks=20,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
+        workflow_task_poller_behavior=_pollers(8),
+        graceful_shutdown_timeout=GRACE,
+        identity=identity,
+    )
+
+
+def io_worker(
+    client: Client,
+    activities: IoActivities,
+    *,
+    queue: str = IO_QUEUE,
+    concurrent: int = 16,
+    identity: str | None = None,
+) -> Worker:
+    """Runs the activities on ledger and sources."""
+    return _activity_worker(client, activities.activities, queue, concurrent, identity)
+
+
+def dispatch_worker(
+    client: Client,
+    activities: DispatchActivities,
+    *,
+    queue: str = DISPATCH_QUEUE,
+    concurrent: int = 8,
+    identity: str | None = None,
+) -> Worker:
+    """Runs `dispatch_batch`, few at a time, so that a dead dispatcher takes little with it."""
+    return _activity_worker(client, activities.activities, queue, concurrent, identity)
+
+
+async def run_workers(workers: Sequence[Worker], shutdown: asyncio.Event) -> None:
+    """Run workers until `shutdown` is set, then end them gracefully, or until one fails.
+
+    Raises `Unavailable` when a worker cannot go on: the process should end and be started again.
+    """
+    runs = {asyncio.create_task(worker.run(), name=f"worker {worker.task_queue}"): worker for worker in workers}
+    stop = asyncio.create_task(shutdown.wait(), name="wait for shutdown")
+    try:
+        await asyncio.wait({stop, *runs}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+        await asyncio.gather(*(worker.shutdown() for run, worker in runs.items() if not run.done()))
+        ended = await asyncio.gather(*runs, return_exceptions=True)
+    for worker, outcome in zip(runs.values(), ended, strict=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+            raise Unavailable(f"The worker of queue {worker.task_queue} stopped: {outcome!r}"[:1000]) from outcome
+    if not shutdown.is_set():
+        raise Unavailable("A worker ended by itself.")
+
+
+def _activity_worker(
+    client: Client, activities: Sequence[object], queue: str, concurrent: int, identity: str | None
+) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        activities=cast("Sequence[Callable[..., Any]]", activities),
+        interceptors=[TranslateErrors()],
+        max_concurrent_activities=concurrent,
+        activity_task_poller_behavior=_pollers(min(8, concurrent)),
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        graceful_shutdown_timeout=GRACE,
+        identity=identity,
+    )
+
+
+def _pollers(most: int) -> PollerBehaviorAutoscaling:
+    return PollerBehaviorAutoscaling(minimum=1, maximum=most, initial=min(2, most))
