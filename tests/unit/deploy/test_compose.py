@@ -41,7 +41,7 @@ LONG_RUNNING = {
     "ollama",
     "vllm",
 }
-JOBS = {"prepare", "ledger-migrate", "temporal-schema", "temporal-namespace", "consul-acl", "ollama-pull"}
+JOBS = {"prepare", "ledger-migrate", "temporal-schema", "temporal-namespace", "consul-acl", "ollama-pull", "cli"}
 
 
 def example_variables() -> dict[str, str]:
@@ -187,6 +187,7 @@ def test_addresses_of_the_containers_fit_the_services(file: Path, tmp_path: Path
 
 def test_processes_get_the_credentials_of_their_role_and_no_other() -> None:
     assert set(SERVICES["worker"]["secrets"]) == {"postgres-colony", "nats-worker"}
+    assert set(SERVICES["cli"]["secrets"]) == {"postgres-colony", "nats-client", "consul-client"}
     assert "postgres-admin" not in {s for name in JOBS | LONG_RUNNING - {"postgres"} for s in secrets_of(name)}
     assert [name for name in SERVICES if "consul-management" in secrets_of(name)] == ["prepare", "consul-acl"]
 
