@@ -1,0 +1,214 @@
+"""What an agent may use: the host's implementation of `AgentContext`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from agents.base import Model, Page
+from colony.clock import Clock
+from colony.contracts import DurableMessage
+from colony.errors import BadInput, Fenced, NotFound, NotPermitted
+from colony.ids import AgentId, Id, agent_subject
+from colony.ledger.port import Ledger
+from colony.llm.port import ChatAnswer, ChatMessage, ChatRequest, LanguageModel
+from colony.messaging.durable import deliver
+from colony.messaging.port import Envelope, Messenger
+from ray_app.population import AgentCell
+
+_NOTHING: Mapping[str, Any] = {}
+MAX_FILE = 16 * 1024 * 1024
+"""Most bytes `read_file` returns."""
+
+
+class Fetcher(Protocol):
+    """The guarded fetcher, as far as agents need it."""
+
+    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
+        """GET; raises `NotPermitted`, `Unavailable`, `DeadlineExceeded`."""
+        ...
+
+
+class TypedModel:
+    """The language model with the tier of one agent type; without a model every call is refused."""
+
+    __slots__ = ("_model", "_tier", "_timeout")
+
+    def __init__(self, model: LanguageModel | None, tier: str, timeout: float) -> None:
+        self._model = model
+        self._tier = tier
+        self._timeout = timeout
+
+    @property
+    def enabled(self) -> bool:
+        """See `agents.base.Model`."""
+        return self._model is not None
+
+    async def chat(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        tier: str = "",
+        max_tokens: int = 256,
+        schema: dict[str, Any] | None = None,
+    ) -> ChatAnswer:
+        """See `agents.base.Model`."""
+        if self._model is None:
+            raise NotPermitted("No language model is configured.", remedy="Set model.enabled in agent_config.yaml.")
+        turns = [ChatMessage(role="user", content=prompt)]
+        if system:
+            turns.insert(0, ChatMessage(role="system", content=system))
+        return await self._model.chat(
+            ChatRequest(
+                messages=tuple(turns),
+                tier=tier or self._tier,
+                max_tokens=max_tokens,
+                json_schema=schema,
+                timeout=self._timeout,
+            )
+        )
+
+
+class Surroundings:
+    """What all contexts of one host share. `lease_valid` says whether this host may still speak."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        messenger: Messenger,
+        clock: Clock,
+        *,
+        model: LanguageModel | None,
+        model_timeout: float,
+        fetcher: Fetcher | None,
+        data_roots: Sequence[str],
+        lease_valid: Callable[[], bool],
+    ) -> None:
+        self.ledger = ledger
+        self.messenger = messenger
+        self.clock = clock
+        self.fetcher = fetcher
+        self._model = model
+        self._model_timeout = model_timeout
+        self._models: dict[str, TypedModel] = {}
+        self._roots = tuple(Path(root) for root in data_roots)
+        self._lease_valid = lease_valid
+
+    def check_lease(self) -> None:
+        """Raises `Fenced` once this host cannot prove its lease: it must not speak for its agents then."""
+        if not self._lease_valid():
+            raise Fenced("The lease of this host has run out.")
+
+    def model(self, tier: str) -> Model:
+        """The language model for agents of a tier."""
+        found = self._models.get(tier)
+        if found is None:
+            found = self._models[tier] = TypedModel(self._model, tier, self._model_timeout)
+        return found
+
+    def read(self, path: str) -> bytes:
+        """A file below the data roots, symlinks resolved before the check. Blocks."""
+        found = Path(path).resolve()
+        if not any(found.is_relative_to(root.resolve()) for root in self._roots):
+            raise NotPermitted(f"{path[:200]!r} is not below a data root.", remedy="See data_roots.")
+        try:
+            with os.fdopen(os.open(found, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                content = file.read(MAX_FILE + 1)
+        except OSError as error:
+            raise NotFound(f"{path[:200]!r} cannot be read: {error.strerror}.") from error
+        if len(content) > MAX_FILE:
+            raise BadInput(f"{path[:200]!r} is larger than {MAX_FILE} bytes.")
+        return content
+
+
+class HostContext:
+    """`AgentContext` of one agent in one piece of work."""
+
+    __slots__ = ("_around", "_cell", "_job")
+
+    def __init__(self, around: Surroundings, cell: AgentCell, job: int) -> None:
+        self._around = around
+        self._cell = cell
+        self._job = job
+
+    @property
+    def agent_id(self) -> AgentId:
+        """See `AgentContext`."""
+        return self._cell.agent_id
+
+    @property
+    def clock(self) -> Clock:
+        """See `AgentContext`."""
+        return self._around.clock
+
+    @property
+    def llm(self) -> Model:
+        """See `AgentContext`."""
+        return self._around.model(self._cell.kind.config.tier)
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """See `AgentContext`."""
+        live = self._cell.live
+        return _NOTHING if live is None else live.state
+
+    async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
+        """See `AgentContext`. Work that came as a message has no job, so no results."""
+        if self._job == 0:
+            return ()
+        rows = await self._around.ledger.results(self._job, step, first, end)
+        return [orjson.loads(result) for _, result in rows]
+
+    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
+        """See `AgentContext`."""
+        if self._around.fetcher is None:
+            raise NotPermitted("This host has no fetcher.")
+        return await self._around.fetcher.fetch(url, timeout=timeout, max_bytes=max_bytes)
+
+    async def read_file(self, path: str) -> bytes:
+        """See `AgentContext`."""
+        return await asyncio.to_thread(self._around.read, path)
+
+    async def ask(
+        self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        """See `AgentContext`."""
+        if agent_id == self._cell.agent_id:
+            raise BadInput(f"{agent_id} asked itself: the answer could never come.")
+        deadline = self._around.clock.wall() + timeout
+        envelope = self._envelope(kind, payload, deadline=deadline)
+        self._around.check_lease()
+        answer = await self._around.messenger.ask(agent_subject(AgentId(agent_id)), envelope, timeout=timeout)
+        return answer.payload
+
+    async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """See `AgentContext`."""
+        self._around.check_lease()
+        await self._around.messenger.tell(agent_subject(AgentId(agent_id)), self._envelope(kind, payload))
+
+    async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
+        """See `AgentContext`."""
+        self._around.check_lease()
+        target = AgentId(agent_id)
+        message_id = str(uuid.uuid4())
+        message = DurableMessage(
+            message_id=message_id,
+            agent_id=target,
+            kind=Id(kind),
+            payload=dict(payload),
+            sender=self._cell.agent_id,
+        )
+        await deliver(self._around.ledger, self._around.messenger, message)
+        return message_id
+
+    def _envelope(self, kind: str, payload: Mapping[str, Any], *, deadline: float | None = None) -> Envelope:
+        return Envelope.model_construct(
+            kind=Id(kind), payload=dict(payload), sender=self._cell.agent_id, deadline=deadline
+        )

@@ -1,0 +1,336 @@
+"""Messages to the agents of one host: taken in without waiting, handled one at a time per agent."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from agents.base import AgentTask
+from colony.clock import Clock
+from colony.contracts import DurableMessage, StateRow
+from colony.errors import ColonyError, Fenced, NotFound, Overloaded
+from colony.ids import Id
+from colony.ledger.port import Ledger
+from colony.messaging.durable import envelope_of
+from colony.messaging.port import Envelope
+from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch
+from ray_app.lease import LeaseKeeper
+from ray_app.mailbox import AgeingQueue, Priority
+from ray_app.perform import Handled, Performer
+from ray_app.population import AgentCell, Population
+from ray_app.shards import ShardKeeper
+
+_log = structlog.get_logger(__name__)
+
+PING: Final = "ping"
+"""Answered for any agent of the host, without waking it: `{"agent", "host", "incarnation"}`."""
+
+PING_ALL: Final = "ping_all"
+"""To any address in a shard; answered with all agents of the shard: `{"shard", "agents", "host", "incarnation"}`."""
+
+Reply = Callable[[Envelope], None]
+
+_LANES: Final = 256
+_LIMIT_SECONDS: Final = 60.0
+_CALL_SECONDS: Final = 20.0
+_SWEEP_SECONDS: Final = 5.0
+_SWEEP_ROWS: Final = 1000
+_DONE_KEPT: Final = 10_000
+
+
+class Mail:
+    """One message to one agent."""
+
+    __slots__ = ("cell", "envelope", "held", "reply")
+
+    def __init__(self, cell: AgentCell, envelope: Envelope, reply: Reply | None) -> None:
+        self.cell = cell
+        self.envelope = envelope
+        self.reply = reply
+        self.held = False
+        """Whether the right to run on the agent was handed to this message already."""
+
+
+class MailRoom:
+    """Takes messages in and has lanes handle them."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        population: Population,
+        performer: Performer,
+        shards: Callable[[], ShardKeeper],
+        lease: LeaseKeeper,
+        watch: LaneWatch,
+        clock: Clock,
+        *,
+        queue_length: int,
+    ) -> None:
+        self._ledger = ledger
+        self._population = population
+        self._performer = performer
+        self._shards = shards
+        self._lease = lease
+        self._watch = watch
+        self._clock = clock
+        self._limit = queue_length
+        self._ready: AgeingQueue[Mail] = AgeingQueue(queue_length)
+        self._parked = 0
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._inside = 0
+        self._durable: set[str] = set()
+        self._done: OrderedDict[str, None] = OrderedDict()
+        self._open = True
+        self.dropped = 0
+        """Messages nobody will answer for: unknown agent, out of time, no room."""
+
+    def waiting(self) -> int:
+        """Messages not begun yet."""
+        return len(self._ready) + self._parked
+
+    def running(self) -> int:
+        """Lanes that handle messages."""
+        return len(self._lanes)
+
+    def intake(self, subject: str, envelope: Envelope, reply: Reply | None) -> None:
+        """Called in the read loop: answers pings, queues the rest, refuses what cannot be taken. Never raises."""
+        if not self._lease.valid():
+            return
+        if envelope.kind == PING_ALL:
+            self._answer_shard(subject, reply)
+            return
+        name = subject.rpartition(".")[2]
+        cell = self._population.find(name)
+        if cell is None or cell.shard.closing or not self._open:
+            self._refuse(reply, NotFound(f"There is no agent {name[:64]} on {self._lease.host}."))
+        elif envelope.kind == PING:
+            self._answer(reply, {"agent": cell.agent_id})
+        elif envelope.deadline is not None and envelope.deadline < self._clock.wall():
+            self.dropped += 1
+        else:
+            self._take(Mail(cell, envelope, reply))
+
+    def close(self) -> None:
+        """Take no more messages."""
+        self._open = False
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until what was taken in is handled, at most `seconds`."""
+        deadline = self._clock.monotonic() + seconds
+        while (self._lanes or len(self._ready)) and self._clock.monotonic() < deadline:
+            await self._clock.sleep(0.01)
+
+    async def aclose(self) -> None:
+        """Stop at once; durable messages stay in the ledger."""
+        self._open = False
+        lanes = list(self._lanes)
+        for task in lanes:
+            task.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+    async def run_sweep(self) -> None:
+        """Handle durable messages that the fast path missed, every 5 s, until cancelled."""
+        while True:
+            await self.sweep(list(self._population.shards))
+            await self._clock.sleep(_SWEEP_SECONDS)
+
+    async def sweep(self, shards: list[int]) -> None:
+        """Take the undone durable messages of these shards in. A ledger that is away is asked again later."""
+        if not shards or not self._open:
+            return
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                messages = await self._ledger.open_messages(shards, _SWEEP_ROWS)
+        except (ColonyError, TimeoutError) as error:
+            _log.warning("durable messages could not be read", error=str(error))
+            return
+        for message in messages:
+            cell = self._population.agents.get(message.agent_id)
+            if cell is not None and not cell.shard.closing and self._open:
+                self._take(Mail(cell, envelope_of(message), None))
+
+    def _take(self, mail: Mail) -> None:
+        message_id = mail.envelope.message_id
+        if message_id and (message_id in self._durable or message_id in self._done):
+            return
+        if self.waiting() >= self._limit:
+            self._refuse(mail.reply, Overloaded(f"{self._limit} messages wait on {self._lease.host}."))
+            return
+        self._ready.push(mail, _priority(mail), self._clock.monotonic())
+        if message_id:
+            self._durable.add(message_id)
+        self._expand()
+
+    def _expand(self) -> None:
+        if len(self._ready) and self._inside >= len(self._lanes) < _LANES:
+            task = asyncio.create_task(self._lane(), name="mail lane")
+            self._lanes.add(task)
+            task.add_done_callback(self._lane_ended)
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        self._lanes.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a mail lane failed", error=repr(error), exc_info=error)
+        self._expand()
+
+    async def _lane(self) -> None:
+        lane = self._watch.enter()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._expand)
+        give_way = self._clock.monotonic() + SLICE_SECONDS
+        try:
+            while len(self._ready):
+                mail = self._ready.pop()
+                if mail.held or mail.cell.try_acquire():
+                    await self._handle(lane, mail)
+                else:
+                    self._park(mail)
+                if self._clock.monotonic() >= give_way:
+                    await asyncio.sleep(0)
+                    loop.call_soon(self._expand)
+                    give_way = self._clock.monotonic() + SLICE_SECONDS
+        finally:
+            self._watch.leave(lane)
+
+    def _park(self, mail: Mail) -> None:
+        """The agent is busy: come back when it is handed over, without holding a lane."""
+
+        def turn() -> None:
+            self._parked -= 1
+            mail.held = True
+            self._ready.push_owed(mail, _priority(mail), self._clock.monotonic())
+            self._expand()
+
+        self._parked += 1
+        mail.cell.when_free(turn)
+
+    async def _handle(self, lane: Lane, mail: Mail) -> None:
+        cell = mail.cell
+        envelope = mail.envelope
+        self._inside += 1
+        cell.shard.in_use += 1
+        try:
+            if envelope.deadline is not None and envelope.deadline < self._clock.wall():
+                self.dropped += 1
+                return
+            task = AgentTask.model_construct(
+                action=envelope.kind, payload=envelope.payload, parameters=cell.kind.options
+            )
+            cell.kind.known()
+            handled = await self._performer.perform(lane, cell, task, self._allowed(envelope))
+            if await self._settled(mail, handled):
+                self._respond(mail, handled)
+        except (ColonyError, TimeoutError) as error:
+            self._population.sleep(cell)
+            self._refuse(mail.reply, error)
+        finally:
+            self._durable.discard(envelope.message_id)
+            self._inside -= 1
+            cell.shard.in_use -= 1
+            cell.release()
+
+    def _allowed(self, envelope: Envelope) -> float:
+        if envelope.deadline is None:
+            return _LIMIT_SECONDS
+        return max(0.001, min(_LIMIT_SECONDS, envelope.deadline - self._clock.wall()))
+
+    async def _settled(self, mail: Mail, handled: Handled) -> bool:
+        """Save what the message did. False if it must be handled again: nothing is said then."""
+        cell = mail.cell
+        message_id = mail.envelope.message_id
+        if handled.error and (handled.left or handled.transient):
+            return not message_id
+        if not message_id and handled.state is None:
+            return True
+        if handled.error:
+            _log.warning("durable message failed for good", agent=str(cell.agent_id), error=handled.error)
+        if not message_id:
+            message_id = await self._keep(mail)
+        try:
+            fresh = await self._finish(message_id, cell, handled.state)
+        except Fenced:
+            await self._shards().verify()
+            raise
+        self._durable.discard(message_id)
+        self._remember(message_id)
+        if not fresh:
+            self._population.sleep(cell)
+        elif cell.live is not None and handled.result is not None and handled.result.state is not None:
+            cell.live.state = handled.result.state
+        return True
+
+    async def _keep(self, mail: Mail) -> str:
+        """State is saved only with a row of the ledger: a message without one gets it now."""
+        message_id = str(uuid.uuid4())
+        self._durable.add(message_id)
+        envelope = mail.envelope
+        async with asyncio.timeout(_CALL_SECONDS):
+            await self._ledger.put_message(
+                DurableMessage(
+                    message_id=message_id,
+                    agent_id=mail.cell.agent_id,
+                    kind=Id(envelope.kind),
+                    payload=envelope.payload,
+                    sender=envelope.sender,
+                )
+            )
+        return message_id
+
+    async def _finish(self, message_id: str, cell: AgentCell, state: bytes | None) -> bool:
+        if not self._lease.valid() or not self._shards().owns(cell.shard):
+            raise Fenced(f"{self._lease.host} does not own the shard any more.")
+        row = None if state is None else StateRow(cell.agent_id, state)
+        epochs = {cell.shard.number: cell.shard.epoch}
+        async with asyncio.timeout(_CALL_SECONDS):
+            return await self._ledger.finish_message(message_id, self._lease.incarnation, epochs, row)
+
+    def _remember(self, message_id: str) -> None:
+        self._done[message_id] = None
+        while len(self._done) > _DONE_KEPT:
+            self._done.popitem(last=False)
+
+    def _respond(self, mail: Mail, handled: Handled) -> None:
+        if mail.reply is None:
+            return
+        if not self._lease.valid():
+            self.dropped += 1
+            return
+        if handled.error or handled.result is None:
+            mail.reply(
+                Envelope(kind="error", sender=mail.cell.agent_id, error=handled.error, error_message=handled.message)
+            )
+            return
+        mail.reply(
+            Envelope.model_construct(
+                kind=mail.envelope.kind, payload=dict(handled.result.value), sender=mail.cell.agent_id
+            )
+        )
+
+    def _refuse(self, reply: Reply | None, error: Exception) -> None:
+        self.dropped += 1
+        if reply is not None and self._lease.valid():
+            reply(Envelope(kind="error", error=type(error).__name__, error_message=str(error)))
+
+    def _answer(self, reply: Reply | None, payload: dict[str, object]) -> None:
+        if reply is not None:
+            payload.update(host=self._lease.host, incarnation=self._lease.incarnation)
+            reply(Envelope(kind="pong", payload=payload))
+
+    def _answer_shard(self, subject: str, reply: Reply | None) -> None:
+        number = subject.split(".")[2]
+        shard = self._population.shards.get(int(number)) if number.isdigit() else None
+        if shard is None or shard.closing:
+            self._refuse(reply, NotFound(f"{self._lease.host} does not own shard {number[:8]}."))
+        else:
+            self._answer(reply, {"shard": shard.number, "agents": list(shard.agents)})
+
+
+def _priority(mail: Mail) -> Priority:
+    if mail.reply is not None:
+        return Priority.ASK
+    return Priority.DURABLE if mail.envelope.message_id else Priority.TELL

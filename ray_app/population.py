@@ -1,0 +1,220 @@
+"""The agents of one host as dictionary entries: what an idle agent costs is here (far below 1 KB)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from agents.base import Agent
+from colony.config.model import AgentTypeConfig
+from colony.errors import ColonyError
+from colony.ids import AgentId, AgentType, shard_of
+from colony.messaging.port import Subscription
+
+AgentLoader = Callable[[AgentType, AgentTypeConfig], type[Agent]]
+"""Finds the class of an agent type; raises a `ColonyError` if it cannot be had."""
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+class AgentKind:
+    """What all agents of one type share."""
+
+    __slots__ = ("_loader", "_made", "config", "name", "options", "stateful", "tags")
+
+    def __init__(self, name: AgentType, config: AgentTypeConfig, loader: AgentLoader) -> None:
+        self.name = name
+        self.config = config
+        self.options: Mapping[str, Any] = config.options
+        self._loader = loader
+        self._made: type[Agent] | None = None
+        self.stateful = False
+        self.tags: tuple[str, ...] = ()
+
+    def load(self) -> type[Agent]:
+        """The class of this type, found once. Raises a `ColonyError` that says why it cannot be had."""
+        if self._made is None:
+            made = self._loader(self.name, self.config)
+            self.stateful = bool(getattr(made, "stateful", False))
+            self.tags = tuple(getattr(made, "actions", _NOTHING))
+            self._made = made
+        return self._made
+
+    def known(self) -> bool:
+        """Load if possible; False if the class cannot be had (each task then says why)."""
+        try:
+            self.load()
+        except ColonyError:
+            return False
+        return True
+
+
+class LiveAgent:
+    """An agent that is awake."""
+
+    __slots__ = ("agent", "state", "used_at")
+
+    def __init__(self, agent: Agent, state: Mapping[str, Any], used_at: float) -> None:
+        self.agent = agent
+        self.state = state
+        self.used_at = used_at
+
+
+class ShardCell:
+    """A shard this host owns, in one epoch. A shard that is lost and claimed again is another cell."""
+
+    __slots__ = ("agents", "closing", "epoch", "in_use", "number", "subscription")
+
+    def __init__(self, number: int, epoch: int) -> None:
+        self.number = number
+        self.epoch = epoch
+        self.agents: dict[AgentId, AgentCell] = {}
+        self.in_use = 0
+        """Tasks and messages under way whose commit is still to come."""
+        self.closing = False
+        self.subscription: Subscription | None = None
+
+
+class AgentCell:
+    """One agent: asleep (`live` is None) until its first task or message."""
+
+    __slots__ = ("agent_id", "kind", "live", "running", "shard", "version", "waiting")
+
+    def __init__(self, agent_id: AgentId, kind: AgentKind, shard: ShardCell, version: int) -> None:
+        self.agent_id = agent_id
+        self.kind = kind
+        self.shard = shard
+        self.version = version
+        self.live: LiveAgent | None = None
+        self.running = 0
+        self.waiting: deque[asyncio.Future[None] | Callable[[], None]] | None = None
+
+    def try_acquire(self) -> bool:
+        """Take the right to run on this agent, if it is free now."""
+        if self.running < self.kind.config.concurrency and not self.waiting:
+            self.running += 1
+            return True
+        return False
+
+    def when_free(self, turn: Callable[[], None]) -> None:
+        """Call `turn`, holding the right to run, once those before are done."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(turn)
+
+    async def acquire(self) -> None:
+        """Wait for the right to run on this agent, in order of arrival."""
+        if self.try_acquire():
+            return
+        if self.waiting is None:
+            self.waiting = deque()
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Hand the right to run to the next in line, or give it back."""
+        while self.waiting:
+            following = self.waiting.popleft()
+            if callable(following):
+                following()
+                return
+            if not following.done():
+                following.set_result(None)
+                return
+        self.waiting = None
+        self.running -= 1
+
+
+class Population:
+    """Shards and agents of this host, and the dictionary that dispatches messages."""
+
+    def __init__(self, types: Mapping[AgentType, AgentTypeConfig], loader: AgentLoader) -> None:
+        self._types = types
+        self._loader = loader
+        self._kinds: dict[AgentType, AgentKind] = {}
+        self._by_type: dict[AgentType, list[AgentCell]] = {}
+        self.shards: dict[int, ShardCell] = {}
+        self.agents: dict[AgentId, AgentCell] = {}
+        self.awake: set[AgentCell] = set()
+
+    def kind(self, name: AgentType) -> AgentKind:
+        """What agents of a type share; made on first use."""
+        found = self._kinds.get(name)
+        if found is None:
+            found = AgentKind(name, self._types.get(name) or AgentTypeConfig(), self._loader)
+            self._kinds[name] = found
+        return found
+
+    def add_shard(self, number: int, epoch: int) -> ShardCell:
+        """Own a shard from now on."""
+        self.drop_shard(number)
+        cell = ShardCell(number, epoch)
+        self.shards[number] = cell
+        return cell
+
+    def drop_shard(self, number: int) -> None:
+        """Forget a shard with the memory of its agents."""
+        shard = self.shards.pop(number, None)
+        if shard is None:
+            return
+        shard.closing = True
+        for agent_id in list(shard.agents):
+            self.drop_agent(agent_id)
+
+    def add_agent(self, agent_id: AgentId, agent_type: AgentType, version: int) -> bool:
+        """Know an agent of an owned shard; True if that changed something."""
+        shard = self.shards.get(shard_of(agent_id))
+        if shard is None:
+            return False
+        known = self.agents.get(agent_id)
+        if known is not None and known.version == version and known.kind.name == agent_type:
+            return False
+        if known is not None:
+            self.drop_agent(agent_id)
+        cell = AgentCell(agent_id, self.kind(agent_type), shard, version)
+        self.agents[agent_id] = cell
+        shard.agents[agent_id] = cell
+        self._by_type.clear()
+        return True
+
+    def drop_agent(self, agent_id: AgentId) -> None:
+        """Forget an agent and its memory."""
+        cell = self.agents.pop(agent_id, None)
+        if cell is None:
+            return
+        cell.shard.agents.pop(agent_id, None)
+        self.sleep(cell)
+        self._by_type.clear()
+
+    def sleep(self, cell: AgentCell) -> None:
+        """Drop the memory of an agent; its durable state is in the ledger."""
+        cell.live = None
+        self.awake.discard(cell)
+
+    def of_type(self, name: AgentType) -> list[AgentCell]:
+        """Agents of a type, ordered by shard, so that neighbours share the rows a commit locks."""
+        found = self._by_type.get(name)
+        if found is None:
+            found = sorted(
+                (cell for cell in self.agents.values() if cell.kind.name == name),
+                key=lambda cell: (cell.shard.number, cell.agent_id),
+            )
+            self._by_type[name] = found
+        return found
+
+    def find(self, name: str) -> AgentCell | None:
+        """The agent called `name`, which need not be a valid id."""
+        # An Id hashes and compares as the string it is: no validation for a look-up.
+        return self.agents.get(cast(AgentId, name))
+
+    def epoch(self) -> int:
+        """The highest epoch held."""
+        return max((shard.epoch for shard in self.shards.values()), default=0)

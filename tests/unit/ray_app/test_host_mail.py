@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+import uuid
+
+import orjson
+import pytest
+
+from colony.contracts import DurableMessage
+from colony.errors import ColonyError, Fenced, NoResponders, NotFound, Unavailable
+from colony.ids import AgentId, Id, agent_subject, shard_of
+from colony.messaging.port import Envelope
+from ray_app.mail import PING, PING_ALL
+from ray_app.population import AgentCell
+from tests.eventually import assert_eventually
+from tests.unit.ray_app.fleet_fixture import World
+
+
+def envelope(kind: str = "echo", **payload: object) -> Envelope:
+    return Envelope(kind=kind, payload=payload)
+
+
+async def test_ask_is_answered_and_errors_keep_their_class() -> None:
+    world = World()
+    agents = await world.agents(echo=2)
+    bus = world.messenger("client")
+    async with world.one_host():
+        answer = await bus.ask(agent_subject(agents[0]), envelope(n=1), timeout=5)
+        assert answer.payload == {"by": agents[0], "n": 1}
+        with pytest.raises(Unavailable):
+            await bus.ask(agent_subject(agents[0]), envelope(do="transient"), timeout=5)
+        with pytest.raises(NotFound):
+            await bus.ask(agent_subject(AgentId("nobody")), envelope(), timeout=5)
+        asked = await bus.ask(agent_subject(agents[0]), envelope(do="ask", who=agents[1]), timeout=5)
+        assert asked.payload == {"answer": {"by": agents[1], "n": 7}}
+        with pytest.raises(ColonyError):
+            await bus.ask(agent_subject(agents[0]), envelope(do="ask", who=agents[0]), timeout=5)
+
+
+async def test_pings_wake_nobody_and_tell_who_lives_in_a_shard() -> None:
+    world = World()
+    agents = await world.agents(echo=300)
+    bus = world.messenger("client")
+    async with world.one_host() as host:
+        one = await bus.ask(agent_subject(agents[5]), envelope(PING), timeout=5)
+        assert one.payload == {"agent": agents[5], "host": "colony-host-0", "incarnation": "incarnation-0"}
+        shard = shard_of(agents[5])
+        every = await bus.ask(agent_subject(agents[5]), envelope(PING_ALL), timeout=5)
+        assert set(every.payload["agents"]) == {agent for agent in agents if shard_of(agent) == shard}
+        assert host.status().awake == 0
+
+
+async def test_messages_and_tasks_of_one_agent_never_overlap() -> None:
+    world = World()
+    (agent,) = await world.agents(counter=1)
+    bus = world.messenger("client")
+    _, request = await world.job([{} for _ in range(30)], agent="counter")
+    async with world.one_host() as host:
+        asks = [bus.ask(agent_subject(agent), envelope(), timeout=10) for _ in range(30)]
+        report, *answers = await asyncio.gather(host.run_batch(request), *asks)
+    assert report.ok == 30
+    seen = [value["seen"] for _, value in await world.results(request)] + [a.payload["seen"] for a in answers]
+    assert sorted(seen) == list(range(60))
+
+
+async def test_a_durable_message_takes_effect_once() -> None:
+    world = World()
+    (agent,) = await world.agents(counter=1)
+    bus = world.messenger("client")
+    message = DurableMessage(message_id=str(uuid.uuid4()), agent_id=agent, kind=Id("add"), payload={})
+    await world.ledger.put_message(message)
+    async with world.one_host() as host:
+        sent = Envelope(kind="add", message_id=message.message_id)
+        for _ in range(5):
+            await bus.tell(agent_subject(agent), sent)
+        await assert_eventually(lambda: _state(world, agent, {"n": 1}))
+        await bus.tell(agent_subject(agent), sent)
+        await host.assign([])
+        await host.assign([shard_of(agent)])
+        await bus.ask(agent_subject(agent), envelope(), timeout=5)
+        assert await _state(world, agent, {"n": 2})
+    assert await world.ledger.open_messages([shard_of(agent)]) == []
+
+
+async def _state(world: World, agent: AgentId, wanted: dict[str, int]) -> bool:
+    saved = (await world.ledger.states([agent])).get(agent)
+    return saved is not None and orjson.loads(saved) == wanted
+
+
+async def test_deliver_reaches_an_agent_whose_host_comes_later() -> None:
+    world = World()
+    agents = await world.agents(echo=1, counter=20)
+    sender = agents[0]
+    target = next(agent for agent in agents[1:] if shard_of(agent) != shard_of(sender))
+    bus = world.messenger("client")
+    async with world.open(0, "incarnation-0") as host:
+        await host.assign([shard_of(sender)])
+        await bus.ask(agent_subject(sender), envelope(do="deliver", who=target), timeout=5)
+        async with world.open(1, "incarnation-1") as other:
+            await other.assign([shard_of(target)])
+            await assert_eventually(lambda: _state(world, target, {"n": 1}))
+
+
+async def test_a_host_without_a_lease_is_silent() -> None:
+    world = World(lease=1.5)
+    agents = await world.agents(echo=2)
+    bus = world.messenger("client")
+    async with world.one_host() as host:
+        await world.ledger.end_lease(host.incarnation, crashed=True)
+        await asyncio.wait_for(asyncio.shield(host.ended), 10)
+        with pytest.raises((NoResponders, ColonyError)):
+            await bus.ask(agent_subject(agents[0]), envelope(PING), timeout=0.3)
+        with pytest.raises(Fenced):
+            await host.assign([1])
+
+
+async def test_a_host_that_slept_through_its_lease_says_nothing() -> None:
+    world = World()
+    agents = await world.agents(echo=2)
+    told: list[Envelope] = []
+    async with world.one_host() as host:
+        host._lease._until = world.clock.monotonic() - 1  # the clock of a process that was stopped
+        host._mail.intake(agent_subject(agents[0]), envelope(PING), told.append)
+        host._mail.intake(agent_subject(agents[0]), envelope(), told.append)
+        with pytest.raises(Fenced):
+            host._around.check_lease()
+        _, request = await world.job([{}])
+        with pytest.raises(Fenced):
+            await host.run_batch(request)
+    assert told == []
+
+
+def test_an_idle_agent_costs_less_than_a_kilobyte() -> None:
+    import tracemalloc
+
+    from ray_app.population import Population
+    from tests.unit.ray_app.fleet_fixture import loader
+
+    population = Population({}, loader)
+    for shard in range(1024):
+        population.add_shard(shard, 1)
+    kind = population.kind(AgentId("echo")).name
+    count = 20_000
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            population.add_agent(AgentId(f"echo-{number:05d}"), kind, 1)
+        population.of_type(kind)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / count < 1024
+    assert sys.getsizeof(next(iter(population.agents.values()))) < 200
+    assert isinstance(next(iter(population.agents.values())), AgentCell)
