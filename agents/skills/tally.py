@@ -52,17 +52,6 @@ class PairSums(Frozen):
     yy: int = 0
     xy: int = 0
 
-    def plus(self, other: PairSums) -> PairSums:
-        """The sums over both."""
-        return PairSums(
-            n=self.n + other.n,
-            x=self.x + other.x,
-            y=self.y + other.y,
-            xx=self.xx + other.xx,
-            yy=self.yy + other.yy,
-            xy=self.xy + other.xy,
-        )
-
     def pearson(self) -> float | None:
         """Linear correlation; None below two pairs or when one side is constant."""
         left = self.n * self.xx - self.x * self.x
@@ -256,11 +245,15 @@ def _add_counts(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _add_pairs(parts: Iterable[PairSums]) -> PairSums:
-    total = PairSums()
-    for part in parts:
-        if part.n:
-            total = total.plus(part)
-    return total
+    full = [part for part in parts if part.n]
+    return PairSums(
+        n=sum(part.n for part in full),
+        x=sum(part.x for part in full),
+        y=sum(part.y for part in full),
+        xx=sum(part.xx for part in full),
+        yy=sum(part.yy for part in full),
+        xy=sum(part.xy for part in full),
+    )
 
 
 def _add_scales(parts: Iterable[Mapping[str, Table]]) -> dict[str, Table]:
