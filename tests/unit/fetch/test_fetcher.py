@@ -59,9 +59,11 @@ def allowing(*ports: int, **options) -> FetchConfig:
 
 
 async def test_a_listed_server_is_fetched():
-    async with web_server(page(b"hello", Content_Type="text/plain; charset=utf-8")) as (port, heads):
-        async with open_fetcher(allowing(port)) as fetcher:
-            got = await fetcher.get(f"http://127.0.0.1:{port}/a?b=c#d")
+    async with (
+        web_server(page(b"hello", Content_Type="text/plain; charset=utf-8")) as (port, heads),
+        open_fetcher(allowing(port)) as fetcher,
+    ):
+        got = await fetcher.get(f"http://127.0.0.1:{port}/a?b=c#d")
     assert (got.status, got.content, got.content_type) == (200, b"hello", "text/plain; charset=utf-8")
     assert got.url == f"http://127.0.0.1:{port}/a?b=c"
     assert got.seconds > 0
@@ -115,11 +117,13 @@ async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: 
     async def resolve(host, port, **options):
         return [(2, 1, 6, "", (answers.pop(0), port))]
 
-    async with web_server(page(b"mine")) as (port, heads):
-        async with open_fetcher(FetchConfig(allow_private=(f"rebind.example:{port}",))) as fetcher:
-            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-            got = await fetcher.get(f"http://rebind.example:{port}/")
-            monkeypatch.undo()
+    async with (
+        web_server(page(b"mine")) as (port, heads),
+        open_fetcher(FetchConfig(allow_private=(f"rebind.example:{port}",))) as fetcher,
+    ):
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+        got = await fetcher.get(f"http://rebind.example:{port}/")
+        monkeypatch.undo()
     assert got.content == b"mine"
     assert answers == ["10.0.0.1"]
     assert f"host: rebind.example:{port}".encode() in heads[0].lower()
@@ -193,16 +197,20 @@ async def test_a_slow_drip_ends_at_the_deadline():
 async def test_a_gzip_bomb_is_not_unpacked():
     bomb = gzip.compress(b"\0" * 50_000_000)
     assert len(bomb) < 100_000
-    async with web_server(page(bomb, Content_Encoding="gzip")) as (port, _):
-        async with open_fetcher(allowing(port, max_bytes=1_000_000)) as fetcher:
-            with pytest.raises(NotPermitted, match="larger"):
-                await fetcher.get(f"http://127.0.0.1:{port}/")
+    async with (
+        web_server(page(bomb, Content_Encoding="gzip")) as (port, _),
+        open_fetcher(allowing(port, max_bytes=1_000_000)) as fetcher,
+    ):
+        with pytest.raises(NotPermitted, match="larger"):
+            await fetcher.get(f"http://127.0.0.1:{port}/")
 
 
 async def test_a_compressed_page_is_unpacked():
-    async with web_server(page(gzip.compress(b"hello" * 1000), Content_Encoding="gzip")) as (port, _):
-        async with open_fetcher(allowing(port)) as fetcher:
-            assert (await fetcher.get(f"http://127.0.0.1:{port}/")).content == b"hello" * 1000
+    async with (
+        web_server(page(gzip.compress(b"hello" * 1000), Content_Encoding="gzip")) as (port, _),
+        open_fetcher(allowing(port)) as fetcher,
+    ):
+        assert (await fetcher.get(f"http://127.0.0.1:{port}/")).content == b"hello" * 1000
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"])
