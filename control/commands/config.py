@@ -9,10 +9,13 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
+from colony.config.built_in import BUILT_IN
 from colony.config.endpoints import home_from_environment, read_endpoints
 from colony.config.load import Loaded, load_config
 from colony.config.schema import schema_text
 from colony.errors import NotFound
+from control.settings import load_file
+from workflows.templates import with_templates
 
 DEFAULT_FILE: Final = "agent_config.yaml"
 """Read when no file is named, no stack is there to name one, and this one exists."""
@@ -35,7 +38,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the configuration in force."""
-    loaded = load_config(_file_in_force(file))
+    loaded = load_file(_file_in_force(file))
     values = {key: _masked(value) for key, value in _flat(loaded.config.model_dump(mode="json"), "").items()}
     if as_json:
         typer.echo(json.dumps(_report(loaded, values, origin), indent=2))
@@ -48,7 +51,7 @@ def show(
 
 def check(file: Annotated[Path, typer.Argument(help="Configuration file to check.")]) -> None:
     """Check a file, without the environment; the exit code is 0 when it is fine."""
-    loaded = load_config(file, environment={})
+    loaded = load_config(file, environment={}, defaults=with_templates(BUILT_IN))
     fleet = loaded.config.fleet
     agents = sum(one.count for one in fleet.types.values())
     workflows = len(loaded.config.workflows)

@@ -40,7 +40,8 @@ def template() -> TemplateConfig:
 def test_without_a_file_there_are_620_agents_of_five_types() -> None:
     loaded = load()
     assert loaded.config == BUILT_IN
-    assert {str(name): one.count for name, one in loaded.config.fleet.types.items()} == {
+    assert sum(one.count for one in loaded.config.fleet.types.values()) == 620
+    assert {str(name): one.count for name, one in loaded.config.fleet.types.items() if one.count} == {
         "research": 100,
         "processing": 200,
         "analysis": 150,
