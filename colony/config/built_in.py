@@ -15,7 +15,11 @@ BUILT_IN: Final = Config(
             AgentType("analysis"): AgentTypeConfig(count=150),
             AgentType("monitoring"): AgentTypeConfig(count=100),
             AgentType("coordination"): AgentTypeConfig(count=70),
+            AgentType("probe"): AgentTypeConfig(count=0),
         }
     )
 )
-"""620 agents of the five built-in types; no workflow templates, those come from above this layer."""
+"""620 agents of the five built-in types, and the type of the probes that measure the runtime.
+
+Workflow templates come from above this layer.
+"""
