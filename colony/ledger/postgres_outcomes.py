@@ -18,7 +18,7 @@ WITH suspect AS MATERIALIZED (
     SELECT s.seq, count(*) AS times
       FROM lease l JOIN attempt a ON a.incarnation = l.incarnation AND a.job = $1 AND a.step = $2,
            unnest(a.seqs) AS s (seq)
-     WHERE l.crashed AND s.seq >= $4 AND s.seq < $5 GROUP BY s.seq
+     WHERE l.crashed AND a.first_seq < $5 AND a.last_seq >= $4 AND s.seq >= $4 AND s.seq < $5 GROUP BY s.seq
 )
 SELECT t.seq, t.agent_id, t.payload, coalesce(s.times, 0)
   FROM task t LEFT JOIN suspect s ON s.seq = t.seq
@@ -66,11 +66,14 @@ class PostgresOutcomes:
         if not seqs:
             return
         await self._database.changed(
-            "INSERT INTO attempt (job, step, generation, incarnation, seqs) VALUES ($1, $2, $3, $4, $5)",
+            """INSERT INTO attempt (job, step, generation, incarnation, first_seq, last_seq, seqs)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)""",
             batch.job,
             batch.step,
             batch.generation,
             incarnation,
+            min(seqs),
+            max(seqs),
             list(seqs),
         )
 

@@ -60,12 +60,14 @@ CREATE VIEW dead_letter AS
            SELECT 1 FROM outcome n
             WHERE n.job = o.job AND n.step = o.step AND n.seq = o.seq AND n.generation > o.generation);
 
--- One row a call of start_tasks.
+-- One row a call of start_tasks. The bounds spare readers the array of attempts that lie elsewhere.
 CREATE TABLE attempt (
     job         bigint NOT NULL,
     step        integer NOT NULL,
     generation  integer NOT NULL,
     incarnation text COLLATE "C" NOT NULL,
+    first_seq   integer NOT NULL,
+    last_seq    integer NOT NULL,
     seqs        integer[] NOT NULL,
     started_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );

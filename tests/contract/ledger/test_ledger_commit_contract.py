@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 
 import pytest
@@ -115,6 +116,28 @@ async def test_claims_and_commits_at_once_never_deadlock_and_never_pass_the_fenc
     assert len(committed["first"]) - before <= 2 * len(workers)
     await work(second, range(299))
     assert sorted(committed["first"] + committed["second"]) == list(range(300))
+
+
+async def test_hosts_that_fight_for_shards_never_wait_in_a_circle(ledger: Ledger) -> None:
+    plan = await loaded_job(ledger, 400)
+
+    async def fight(name: str, chance: random.Random) -> int:
+        fenced = 0
+        await ledger.start_lease(name, "colony-host-0", 600)
+        for turn in range(25):
+            wanted = chance.sample(range(64), 48) + SHARDS_OF_AGENTS
+            host = Host(ledger, name, await ledger.claim_shards(name, wanted))
+            seqs = chance.sample(range(400), 8)
+            try:
+                await host.commit(batch_of(plan, 0, 400, generation=turn), [good(seq) for seq in seqs])
+            except Fenced:
+                fenced += 1
+            await ledger.release_shards(name, wanted[:40])
+        await ledger.end_lease(name, crashed=True)
+        return fenced
+
+    await asyncio.gather(*(fight(f"host-{number}", random.Random(number)) for number in range(6)))
+    assert {owner.incarnation for owner in await ledger.shard_owners()} == {""}
 
 
 async def test_states_are_saved_only_with_new_outcomes(ledger: Ledger) -> None:
