@@ -30,11 +30,11 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def temporal_server(
-    *, database: Path | None = None, dynamic_config: Mapping[str, str] = DYNAMIC_CONFIG
+    *, database: Path | None = None, port: int | None = None, dynamic_config: Mapping[str, str] = DYNAMIC_CONFIG
 ) -> AsyncGenerator[TemporalEndpoint]:
     """A server that accepts connections; its data lives in `database`, or in memory."""
     with tempfile.TemporaryDirectory(prefix="colony-temporal-") as folder:
-        port = free_port()
+        port = port or free_port()
         command = [str(BINARY), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
         command += ["--log-level", "error", "--http-port", str(free_port()), "--metrics-port", str(free_port())]
         for name, value in dynamic_config.items():
