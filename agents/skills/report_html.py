@@ -38,7 +38,7 @@ svg .dot{fill-opacity:.5}svg .grid,svg .axis{stroke:var(--line);stroke-width:1}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top;
 overflow-wrap:anywhere}
-th{color:var(--soft);font-weight:500;font-size:13px}tr:last-child td{border-bottom:0}
+th{color:var(--soft);font-weight:500;font-size:13px}tr:last-child td,tr:last-child th{border-bottom:0}
 .num{text-align:right;white-space:nowrap}
 .quotes{list-style:none;margin:0;padding:0}
 .quotes li{padding:9px 0 9px 14px;border-left:3px solid var(--neu);margin:0 0 8px}
