@@ -38,7 +38,7 @@ def run_app(app: typer.Typer) -> None:
     try:
         app()
     except ColonyError as error:
-        console = Console(stderr=True)
+        console = Console(stderr=True, soft_wrap=True)
         console.print(error.message, style="bold red", markup=False, highlight=False)
         if error.remedy:
             console.print(error.remedy, markup=False, highlight=False)

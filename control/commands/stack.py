@@ -75,7 +75,7 @@ def start_stack(
         _print_last_lines(console, StackPaths(orders.home), failure.service)
         raise Unavailable(failure.message, remedy=failure.remedy or "Everything was stopped. See `colony logs`.")
     if already:
-        console.print(f"The stack in {orders.home} is up already.", highlight=False)
+        console.print(f"The stack in {orders.home} is up already.", highlight=False, soft_wrap=True)
     else:
         console.print(f"Up in {record.ready_seconds} s.", style="green", highlight=False)
 
@@ -195,6 +195,6 @@ def _print_last_lines(console: Console, paths: StackPaths, service: str) -> None
 
     if not service:
         return
-    console.print(f"Last lines of {paths.log(service)}:", style="bold", highlight=False)
+    console.print(f"Last lines of {paths.log(service)}:", style="bold", highlight=False, soft_wrap=True)
     for line in last_lines(paths.log(service), LAST_LINES):
-        console.print(f"  {line}", markup=False, highlight=False)
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -26,6 +26,9 @@ from control.stack.stopping import members, remove_ray_folder, stop_in_stages
 UP_SECONDS: Final = 300.0
 DOWN_SECONDS: Final = 120.0
 
+_LEFT_RUNNING: Final[list[subprocess.Popen[bytes]]] = []
+"""Python warns of a child that is forgotten while it runs; the supervisor is meant to outlive us."""
+
 Show = Callable[[StackRecord], None]
 """Called with every new state of the stack."""
 
@@ -58,7 +61,7 @@ def _spawn(orders: Orders, paths: StackPaths) -> subprocess.Popen[bytes]:
         command.append("--free-ports")
     log = open_log(paths.log("supervisor"))
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             command,
             env={**os.environ, "COLONY_HOME": str(paths.home), "PYTHONPATH": str(REPOSITORY)},
             stdin=subprocess.DEVNULL,
@@ -68,6 +71,8 @@ def _spawn(orders: Orders, paths: StackPaths) -> subprocess.Popen[bytes]:
         )
     finally:
         os.close(log)
+    _LEFT_RUNNING.append(child)
+    return child
 
 
 def _wait(paths: StackPaths, child: subprocess.Popen[bytes] | None, show: Show) -> StackRecord:

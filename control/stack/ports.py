@@ -97,7 +97,9 @@ def choose_ports(
                 remedy=f"Change servers.ports.{name} in agent_config.yaml, or stop that program.",
             )
         chosen[name] = port
-    candidates = _candidates(seed)
+    # A name that needs a new port must not take what another name remembers.
+    kept = frozenset(remembered.values())
+    candidates = (port for port in _candidates(seed) if port not in kept)
     for name in NAMES:
         if name not in chosen:
             wanted = (remembered.get(name), usual.get(name))

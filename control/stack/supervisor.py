@@ -15,11 +15,11 @@ from pathlib import Path
 
 import structlog
 
-from colony.config.load import load_config
 from colony.errors import AlreadyExists, ColonyError
 from colony.lifecycle import task_owner
 from control.processes.logs import log_to_stdout
 from control.processes.signals import stop_on_signals
+from control.settings import load_file
 from control.stack import consul
 from control.stack.assembly import decide, endpoints_of, specs_of
 from control.stack.context import StackContext
@@ -201,7 +201,7 @@ async def _bring_up(supervisor: Supervisor) -> Failure | None:
 
 def _decide(orders: Orders, paths: StackPaths, previous: StackRecord | None) -> StackContext:
     ensure_credentials(paths.secrets)
-    config = load_config(orders.config, environment=os.environ).config
+    config = load_file(orders.config).config
     living = previous is not None and any(
         alive(identity) for record in previous.services for identity in record.processes.values()
     )

@@ -1,0 +1,42 @@
+# Needs python3 (3.11 or newer) and make; everything else comes from the lock file.
+# `make` alone lists what there is to make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+COLONY := $(BIN)/python -m control
+
+.PHONY: help venv demo up down servers check test bench
+
+help:
+	@echo "make demo      from nothing to a report: installs, starts, deploys 620 agents, analyses reviews"
+	@echo "make up        start the stack            make down   stop it"
+	@echo "make servers   build temporal-server and consul into the cache (SERVERS=ollama adds Ollama)"
+	@echo "make check     linters, types, layers     make test   everything, against real servers"
+	@echo "make bench     measure the running stack (NAME=durable_tasks)"
+
+venv:
+	@$(PYTHON) bootstrap.py
+
+demo: venv
+	@$(COLONY) demo
+
+up: venv
+	@$(COLONY) up
+
+down: venv
+	@$(COLONY) down
+
+servers: venv
+	@$(BIN)/python -m control.servers_build $(SERVERS)
+
+check: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+test: venv servers
+	@$(BIN)/pytest
+
+bench: venv
+	@$(COLONY) bench $(or $(NAME),durable_tasks)
