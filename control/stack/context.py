@@ -17,6 +17,17 @@ LOOPBACK: Final = "127.0.0.1"
 _KEPT: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """All that servers get of our environment: variables such as CONSUL_HTTP_TOKEN would change what they do."""
 
+_CLIENTS: Final = (
+    "RAY_ADDRESS",
+    "RAY_API_SERVER_ADDRESS",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN_PATH",
+    "CONSUL_HTTP_ADDR",
+    "CONSUL_HTTP_TOKEN",
+    "CONSUL_HTTP_TOKEN_FILE",
+)
+"""What a shell may hold for clients, of this stack (`colony env`) or of another: none of it reaches our processes."""
+
 
 @dataclass(frozen=True)
 class StackContext:
@@ -46,8 +57,7 @@ class StackContext:
 
     def process_environment(self, **more: str) -> dict[str, str]:
         """The environment of a process of ours, Ray's workers among them."""
-        dropped = ("RAY_ADDRESS", "CONSUL_HTTP_TOKEN", "CONSUL_HTTP_ADDR")
-        inherited = {name: value for name, value in os.environ.items() if name not in dropped}
+        inherited = {name: value for name, value in os.environ.items() if name not in _CLIENTS}
         return {
             **inherited,
             "COLONY_HOME": str(self.paths.home),

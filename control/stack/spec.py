@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,7 +53,15 @@ class ServiceSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the service would be started in another way; no secret can be told from it."""
-        environment = {name: value for name, value in self.environment.items() if name not in self.secrets}
+        """Changes when the service would be started in another way; no secret can be told from it.
+
+        What was merely inherited (PATH, the shell's own variables) does not count: `colony up` from another shell
+        must find the same services.
+        """
+        environment = {
+            name: value
+            for name, value in self.environment.items()
+            if name not in self.secrets and (name.startswith(("COLONY_", "RAY_")) or name not in os.environ)
+        }
         text = json.dumps([self.command, sorted(environment.items()), self.user])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

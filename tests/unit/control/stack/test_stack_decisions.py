@@ -25,6 +25,7 @@ from control.stack.environment import as_exports, client_environment
 from control.stack.lock import is_held, only_one
 from control.stack.logfiles import last_lines, open_log, rotate
 from control.stack.paths import LONGEST_RAY_FOLDER, StackPaths, make_private_folder
+from control.stack.spec import ServiceSpec
 from control.stack.temporal import DYNAMIC_CONFIG, dynamic_values
 
 
@@ -119,3 +120,20 @@ def test_the_lock_excludes_and_ends_with_its_process(tmp_path: Path) -> None:
     assert not is_held(lock)
     with only_one(lock):
         assert is_held(lock)
+
+
+def test_a_service_is_recognised_from_another_shell_but_not_with_other_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def probe(_pid: int) -> bool:
+        return True
+
+    def fingerprint(**more: str) -> str:
+        environment = {**os.environ, **more}
+        return ServiceSpec("x", "", "", ("run",), environment, Path("/"), probe).fingerprint
+
+    monkeypatch.setenv("SHLVL", "1")
+    first = fingerprint(RAY_AUTH_MODE="token")
+    monkeypatch.setenv("SHLVL", "2")
+    assert fingerprint(RAY_AUTH_MODE="token") == first
+    assert fingerprint(RAY_AUTH_MODE="disabled") != first
