@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from bench.result import BenchResult, environment, spread
-from control.stack.status import read_status
+from control.session import endpoints_here
+from control.stack.paths import StackPaths
+from control.stack.status import stack_status
 
 SAMPLES = 3
 LIMIT_MB = 2_000.0
@@ -19,13 +22,14 @@ async def run(console: Console) -> BenchResult:
     """Sample the processes of the running stack, some seconds apart."""
     samples: list[dict[str, float]] = []
     status: dict[str, Any] = {}
+    paths = StackPaths(Path(endpoints_here().home))
     for number in range(SAMPLES):
         if number:
             await asyncio.sleep(2.0)
-        status = await read_status()
+        status = await asyncio.to_thread(stack_status, paths)
         samples.append({name: float(service["pss_mb"] or 0) for name, service in status["services"].items()})
         console.print(f"  sample {number + 1}/{SAMPLES}: {sum(samples[-1].values()):,.0f} MB", highlight=False)
-    names = sorted(set().union(*samples))
+    names = sorted({name for sample in samples for name in sample})
     totals = [sum(sample.values()) for sample in samples]
     return BenchResult(
         name="footprint",

@@ -148,6 +148,8 @@ class StepCounts(Frozen):
     ok: int = 0
     failed: int = 0
     errors: dict[str, int] = Field(default_factory=dict[str, int])
+    seconds: float = 0.0
+    """From the end of the step before to its own, where known."""
 
 
 class JobState(StrEnum):
@@ -248,6 +250,13 @@ class Lease(Frozen):
     expires_in: float
     """Seconds left, by the clock of the ledger; negative when it ended."""
     draining: bool = False
+
+
+class FleetSize(Frozen):
+    """The fleet in two numbers."""
+
+    agents: int
+    hosts: int
 
 
 class HostBeat(Frozen):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -25,9 +24,15 @@ from colony.registry.open import open_registry
 from colony.registry.port import Registry
 from control.session import endpoints_here
 from control.settings import load_file, load_settings
-from ray_app.deploy import DeployPlan, DeployProof, apply_and_prove, desired_counts, plan_deploy
-
-MAX_AGENTS = 1_000_000
+from ray_app.deploy import (
+    MAX_AGENTS,
+    DeployPlan,
+    DeployProgress,
+    DeployReport,
+    apply_and_prove,
+    plan_deployment,
+    wanted_counts,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Deployment:
     """What a deployment would do or did."""
 
     plan: DeployPlan
-    proof: DeployProof | None
+    proof: DeployReport | None
     seconds: float
 
 
@@ -85,25 +90,24 @@ async def deploy(
 ) -> Deployment:
     """Bring the fleet to the counts asked for and prove it; `dry_run` only plans. Raises `BadInput` first."""
     config = (load_file(config_file) if config_file else load_settings(endpoints_here())).config
-    counts = desired_counts(config, count, parse_types(types, config))
+    counts = wanted_counts(config.fleet, count, parse_types(types, config))
     if sum(counts.values()) > MAX_AGENTS:
         raise BadInput(f"{sum(counts.values())} agents are more than the {MAX_AGENTS} a stack takes.")
     started = time.monotonic()
     async with _links() as links:
-        plan = plan_deploy(counts, await links.ledger.agents(), config)
+        plan = plan_deployment(counts, config.fleet, await links.ledger.agents())
         _print_plan(console, plan)
         if dry_run:
             return Deployment(plan, None, time.monotonic() - started)
         with _progress(console) as progress:
             bar = progress.add_task("agents proven", total=sum(counts.values()))
 
-            def moved(done: int, total: int) -> None:
-                progress.update(bar, completed=done, total=total)
+            def moved(now: DeployProgress) -> None:
+                progress.update(bar, completed=min(now.answered, now.passing), total=now.wanted)
 
-            async with asyncio.timeout(timeout + 30.0):
-                proof = await apply_and_prove(
-                    links.ledger, links.messenger, links.registry, plan, timeout=timeout, on_progress=moved
-                )
+            proof = await apply_and_prove(
+                plan, links.ledger, links.messenger, links.registry, timeout=timeout, on_progress=moved
+            )
     return Deployment(plan, proof, time.monotonic() - started)
 
 
@@ -112,13 +116,14 @@ def print_proof(console: Console, deployment: Deployment) -> None:
     proof = deployment.proof
     if proof is None:
         return
+    passing = proof.passing or {}
     table = Table("type", "desired", "answered", "passing", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for agent_type, desired in sorted(deployment.plan.desired.items()):
-        row = (desired, proof.answered.get(agent_type, 0), proof.passing.get(agent_type, 0))
+    for agent_type, desired in sorted(deployment.plan.wanted.items()):
+        row = (desired, proof.answered.get(agent_type, 0), passing.get(agent_type, 0))
         table.add_row(agent_type, *(f"{number:,}" for number in row))
-    totals = (deployment.plan.desired, proof.answered, proof.passing)
+    totals = (deployment.plan.wanted, proof.answered, passing)
     table.add_row("[bold]all[/]", *(f"[bold]{sum(column.values()):,}[/]" for column in totals))
     console.print(table)
     console.print(f"{sum(proof.answered.values()):,} agents proven in {deployment.seconds:.1f} s.")
@@ -129,24 +134,24 @@ def as_json(deployment: Deployment) -> str:
     proof = deployment.proof
     return json.dumps(
         {
-            "desired": _plain(deployment.plan.desired),
+            "desired": _plain(deployment.plan.wanted),
             "added": len(deployment.plan.add),
             "removed": len(deployment.plan.remove),
             "answered": _plain(proof.answered) if proof else None,
-            "passing": _plain(proof.passing) if proof else None,
+            "passing": _plain(proof.passing or {}) if proof else None,
             "seconds": round(deployment.seconds, 3),
         }
     )
 
 
-def _plain(counts: Mapping[AgentType, int]) -> dict[str, int]:
+def _plain(counts: Mapping[AgentType, int] | Mapping[str, int]) -> dict[str, int]:
     return {str(agent_type): number for agent_type, number in sorted(counts.items())}
 
 
 def _print_plan(console: Console, plan: DeployPlan) -> None:
-    total = sum(plan.desired.values())
+    total = sum(plan.wanted.values())
     console.print(
-        f"Plan: {total:,} agents of {len(plan.desired)} types"
+        f"Plan: {total:,} agents of {len(plan.wanted)} types"
         f" ([green]+{len(plan.add):,}[/] [red]-{len(plan.remove):,}[/])",
         highlight=False,
     )

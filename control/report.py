@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from agents.skills.report import ReviewReport, RunFacts
+from agents.skills.report import RunFacts, parse_report
 from agents.skills.report_terminal import render_terminal
 from colony.contracts import JobState, JobView
 from colony.errors import NotFound
@@ -22,8 +22,7 @@ async def terminal_report(ledger: Ledger, view: JobView) -> RenderableType | Non
         if artifact.name == "results.json":
             data = json.loads(artifact.content)
             if data.get("kind") == "reviews":
-                run = RunFacts.model_validate(data["run"])
-                return render_terminal(ReviewReport.model_validate(data["report"]), run)
+                return render_terminal(parse_report(data), RunFacts.model_validate(data["run"]))
     return None
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console, RenderableType
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client
 
 from colony.contracts import JobView
-from colony.errors import ColonyError, by_name
+from colony.errors import BadInput, Permanent
 from colony.ledger.port import Ledger
 from control.report import terminal_report
 from control.session import ledger_here, temporal_here
 from control.watch import follow_job, wait_for_job
+from workflows.client import StartedJob, await_job, start_job
 from workflows.client import cancel_job as cancel_workflow
-from workflows.client import start_job
 
 
 async def run_job(
@@ -27,8 +27,12 @@ async def run_job(
     a workflow id that is taken.
     """
     async with temporal_here() as client, ledger_here() as ledger:
-        handle = await start_job(client, template, request, workflow_id=workflow_id)
-        view = await _opened(handle, ledger)
+        if not isinstance(request, dict):
+            raise BadInput(
+                "The input of a job is a JSON object.", remedy='For example: --input \'{"source": "a.csv"}\'.'
+            )
+        started = await start_job(client, template, cast("dict[str, Any]", request), workflow_id=workflow_id)
+        view = await _opened(client, started, ledger)
         if not wait:
             return view, None
         console.print(f"Job {view.job} · {template} · workflow {view.workflow_id}")
@@ -45,35 +49,16 @@ async def cancel_job(name: str) -> JobView:
         return view
 
 
-async def _opened(handle: WorkflowHandle[Any, Any], ledger: Ledger) -> JobView:
+async def _opened(client: Client, started: StartedJob, ledger: Ledger) -> JobView:
     """The job's row, or the error of a workflow that failed before it had one."""
-    key = handle.first_execution_run_id or handle.result_run_id or ""
-    row = asyncio.create_task(wait_for_job(ledger, key, timeout=60.0))
-    end = asyncio.create_task(handle.result())
+    row = asyncio.create_task(wait_for_job(ledger, started.key, timeout=60.0), name="row of the job")
+    end = asyncio.create_task(await_job(client, started.workflow_id), name="end of the job")
     try:
         await asyncio.wait({row, end}, return_when=asyncio.FIRST_COMPLETED)
-        if row.done():
-            return row.result()
-        await _raise_failure(end)
+        if not row.done() and end.exception() is not None:
+            raise end.exception() or Permanent("The workflow ended without a word.")
         return await row
     finally:
         row.cancel()
         end.cancel()
         await asyncio.gather(row, end, return_exceptions=True)
-
-
-async def _raise_failure(end: asyncio.Task[Any]) -> None:
-    try:
-        await end
-    except WorkflowFailureError as failure:
-        raise as_colony_error(failure) from failure
-
-
-def as_colony_error(failure: WorkflowFailureError) -> ColonyError:
-    """The error of ours at the bottom of a workflow's failure."""
-    cause: BaseException | None = failure.cause
-    while cause is not None and cause.__cause__ is not None:
-        cause = cause.__cause__
-    name = getattr(cause, "type", None) or type(cause).__name__
-    message = getattr(cause, "message", None) or str(cause)
-    return by_name(str(name))(str(message))

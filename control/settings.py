@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from colony.config.built_in import BUILT_IN
 from colony.config.endpoints import Endpoints
 from colony.config.load import Loaded, load_config
 from colony.config.model import Config
-from workflows.templates import builtin_config
+from workflows.templates import with_templates
 
 
 def load_settings(endpoints: Endpoints) -> Loaded:
@@ -18,7 +19,7 @@ def load_settings(endpoints: Endpoints) -> Loaded:
 
 def load_file(path: Path | None) -> Loaded:
     """A configuration file over the built-in templates, under the environment."""
-    return load_config(path, environment=os.environ, defaults=builtin_config())
+    return load_config(path, environment=os.environ, defaults=with_templates(BUILT_IN))
 
 
 def data_roots(endpoints: Endpoints, config: Config) -> tuple[Path, ...]:

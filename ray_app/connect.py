@@ -21,7 +21,6 @@ from ray_app.ray_hosts import RayHosts
 _ray: Any = ray  # annotated in part only
 _log = structlog.get_logger(__name__)
 
-CONNECT_SECONDS: Final = 45.0
 DISCONNECT_SECONDS: Final = 5.0
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 
@@ -44,10 +43,9 @@ async def open_ray_hosts(endpoints: Endpoints) -> AsyncGenerator[RayHosts]:
         )
 
     try:
-        # In this thread: Ray sets signal handlers, which only the main thread may.
-        async with asyncio.timeout(CONNECT_SECONDS):
-            connect()
-    except (RayError, ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        # In this thread, though it blocks: Ray sets signal handlers, which only the main thread may.
+        connect()
+    except (RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise Unavailable(f"Ray at {endpoints.ray.address} does not answer: {type(error).__name__}.") from error
     try:
         async with task_owner() as tasks:

@@ -96,7 +96,9 @@ class Pipeline:
             else:
                 counts = await self._run_step(plan, step, cursor)
             cursor = None
-            self._finished = (*self._finished, counts)
+            before = self._started_at + sum(done.seconds for done in self._finished)
+            seconds = max(0.0, workflow.now().timestamp() - before)
+            self._finished = (*self._finished, counts.model_copy(update={"seconds": seconds}))
 
     async def _run_step(self, plan: JobPlan, step: StepPlan, cursor: StepCursor | None) -> StepCounts:
         if cursor is None:

@@ -11,6 +11,7 @@ import orjson
 
 from agents.skills.report import (
     BadRowFact,
+    Phase,
     RunFacts,
     parse_report,
     render_generic_markdown,
@@ -37,7 +38,8 @@ async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -
         raise BadInput(f"Step {plan.steps[over].name} has no good outcome to report.")
     value = _value([orjson.loads(result) for _, result in results])
     facts = await _facts(ledger, plan, request)
-    data = Artifact(name="results.json", media_type="application/json", content=orjson.dumps(value))
+    content = orjson.dumps({**value, "run": facts.model_dump(mode="json")})
+    data = Artifact(name="results.json", media_type="application/json", content=content)
     return [*render(value, facts), data]
 
 
@@ -63,6 +65,7 @@ def _value(results: list[Any]) -> dict[str, Any]:
 
 
 async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunFacts:
+    fleet = await ledger.fleet_size()
     count, rows = await ledger.bad_rows(plan.job, _SHOWN_BAD_ROWS)
     agent_steps = {step.number for step in plan.steps if step.agent_type is not None}
     done = [step for step in request.counts if step.number in agent_steps]
@@ -84,4 +87,10 @@ async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunF
         bad_rows=count,
         bad_row_list=tuple(BadRowFact(line=row.line, reason=row.reason) for row in rows),
         failed=failed,
+        phases=tuple(
+            Phase(name=step.name, seconds=step.seconds, tasks=step.tasks if step.number in agent_steps else 0)
+            for step in request.counts
+        ),
+        agents=fleet.agents,
+        hosts=fleet.hosts,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colony.contracts import AgentSpec, Lease, ShardOwner
+from colony.contracts import AgentSpec, FleetSize, Lease, ShardOwner
 from colony.errors import AlreadyExists, Fenced
 from colony.ids import AgentId, shard_of
 from colony.ledger.memory_tables import LeaderRow, LeaseRow, MemoryTables
@@ -70,6 +70,11 @@ class MemoryFleet:
         lease.crashed = crashed
         self._release(incarnation, range(len(self._tables.owners)))
         return True
+
+    async def fleet_size(self) -> FleetSize:
+        """See `JobLedger`."""
+        hosts = sum(not row.ended for row in self._tables.leases.values())
+        return FleetSize(agents=len(self._tables.agents), hosts=hosts)
 
     async def leases(self) -> list[Lease]:
         """See `FleetLedger`."""

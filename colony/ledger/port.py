@@ -16,6 +16,7 @@ from colony.contracts import (
     BatchRequest,
     DeadLetter,
     DurableMessage,
+    FleetSize,
     JobPlan,
     JobState,
     JobView,
@@ -208,6 +209,10 @@ class JobLedger(Protocol):
 
     async def put_artifact(self, job: int, artifact: Artifact) -> None:
         """Keep an artifact; the same name again replaces it (the report of a retried activity)."""
+        ...
+
+    async def fleet_size(self) -> FleetSize:
+        """Desired agents and hosts with a lease, for reports."""
         ...
 
     async def artifacts(self, job: int) -> list[Artifact]:

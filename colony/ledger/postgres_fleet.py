@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colony.contracts import AgentSpec, Lease, ShardOwner
+from colony.contracts import AgentSpec, FleetSize, Lease, ShardOwner
 from colony.errors import AlreadyExists
 from colony.ids import AgentId, AgentType, shard_of
 from colony.ledger.postgres_connection import Database
@@ -107,6 +107,14 @@ class PostgresFleet:
             )
             for row in rows
         ]
+
+    async def fleet_size(self) -> FleetSize:
+        """See `JobLedger`."""
+        rows = await self._database.rows(
+            """SELECT (SELECT count(*) FROM agent)::int8 AS agents,
+                      (SELECT count(*) FROM lease WHERE ended_at IS NULL)::int8 AS hosts"""
+        )
+        return FleetSize(agents=rows[0]["agents"], hosts=rows[0]["hosts"])
 
     async def claim_shards(self, incarnation: str, shards: Sequence[int]) -> dict[int, int]:
         """See `FleetLedger`."""

@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -152,18 +152,15 @@ def dead_letters(
 
 
 def _input(source: str, input_json: str) -> Any:
-    if input_json:
-        try:
-            given = json.loads(input_json)
-        except ValueError as error:
-            raise BadInput(f"--input is no JSON: {error}.") from error
-    else:
-        given = {}
-    if source:
-        if not isinstance(given, dict):
-            raise BadInput("--source needs --input to be an object, or no --input.")
-        given = {**given, "source": str(Path(source).absolute())}
-    return given
+    try:
+        given: Any = json.loads(input_json or "{}")
+    except ValueError as error:
+        raise BadInput(f"--input is no JSON: {error}.") from error
+    if not source:
+        return given
+    if not isinstance(given, dict):
+        raise BadInput("--source needs --input to be an object, or no --input.")
+    return {**cast("dict[str, Any]", given), "source": str(Path(source).absolute())}
 
 
 def _quiet(as_json: bool) -> Console:

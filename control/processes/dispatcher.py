@@ -18,7 +18,8 @@ from control.processes.opening import enter_when_available
 from control.processes.ready import ready
 from control.processes.signals import stop_on_signals
 from control.settings import load_settings
-from ray_app.fleet import RayBatchRunner, open_ray_hosts
+from ray_app.connect import open_ray_hosts
+from ray_app.fleet import HostBatchRunner
 from ray_app.reconciler import run_reconciler
 from workflows.activities_dispatch import DispatchActivities
 from workflows.client import connect
@@ -44,7 +45,7 @@ async def main() -> None:
         client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
         owner = await stack.enter_async_context(task_owner())
         owner.start(run_reconciler(ledger, hosts, registry, messenger, config, stop), name="reconciler")
-        activities = DispatchActivities(RayBatchRunner(hosts))
+        activities = DispatchActivities(HostBatchRunner(hosts))
         with ready(home, "dispatcher"):
             workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
             await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)

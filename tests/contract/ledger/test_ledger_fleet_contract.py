@@ -132,3 +132,14 @@ async def test_one_leader_at_a_time_and_a_new_term_for_each(ledger: Ledger, let_
 
 async def test_ping_answers(ledger: Ledger) -> None:
     assert await ledger.ping() >= 0
+
+
+async def test_the_fleet_is_counted(ledger: Ledger) -> None:
+    size = await ledger.fleet_size()
+    assert (size.agents, size.hosts) == (0, 0)
+    await ledger.put_agents([AgentSpec(agent_id=AgentId("one"), agent_type=AgentType("probe"))])
+    await ledger.start_lease("incarnation-1", "colony-host-0", 10.0)
+    size = await ledger.fleet_size()
+    assert (size.agents, size.hosts) == (1, 1)
+    await ledger.end_lease("incarnation-1", crashed=False)
+    assert (await ledger.fleet_size()).hosts == 0
