@@ -51,7 +51,7 @@ async def composed_host(home: Path, slot: int) -> AsyncGenerator[Host]:
     """A host with everything real, from what the supervisor wrote into `home`."""
     endpoints = read_endpoints(home)
     config = load_config(Path(endpoints.config_file) if endpoints.config_file else None).config
-    name = host_name(slot)
+    name = str(host_name(slot))
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(open_ledger(endpoints.postgres, pool_size=_POOL, name=name))
         messenger = await stack.enter_async_context(open_messenger(endpoints.nats, role="host", name=name))
@@ -202,6 +202,9 @@ async def _answer(work: Callable[[], Awaitable[Any]]) -> bytes:
         return _failure(DeadlineExceeded(str(error) or "A step of the call took too long."))
     except ColonyError as error:
         return _failure(error)
+    except Exception as error:  # noqa: BLE001 -- a fault of ours: logged, and its class and text cross, no pickle
+        _log.exception("a call failed")
+        return orjson.dumps({"error": type(error).__name__, "message": str(error)[:2000]})
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json")
     return orjson.dumps({"value": value})

@@ -15,6 +15,7 @@ from agents.base import Model, Page
 from colony.clock import Clock
 from colony.contracts import DurableMessage
 from colony.errors import BadInput, Fenced, NotFound, NotPermitted
+from colony.fetch import FetchedPage
 from colony.ids import AgentId, Id, agent_subject
 from colony.ledger.port import Ledger
 from colony.llm.port import ChatAnswer, ChatMessage, ChatRequest, LanguageModel
@@ -30,7 +31,7 @@ MAX_FILE = 16 * 1024 * 1024
 class Fetcher(Protocol):
     """The guarded fetcher, as far as agents need it."""
 
-    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
+    async def get(self, url: str, *, timeout: float | None = None, max_bytes: int | None = None) -> FetchedPage:
         """GET; raises `NotPermitted`, `Unavailable`, `DeadlineExceeded`."""
         ...
 
@@ -170,7 +171,15 @@ class HostContext:
         """See `AgentContext`."""
         if self._around.fetcher is None:
             raise NotPermitted("This host has no fetcher.")
-        return await self._around.fetcher.fetch(url, timeout=timeout, max_bytes=max_bytes)
+        found = await self._around.fetcher.get(url, timeout=timeout, max_bytes=max_bytes)
+        return Page(
+            url=found.url,
+            status=found.status,
+            content=found.content,
+            content_type=found.content_type,
+            seconds=found.seconds,
+            certificate_expires=found.certificate_expires,
+        )
 
     async def read_file(self, path: str) -> bytes:
         """See `AgentContext`."""

@@ -99,17 +99,19 @@ class Reconciler:
 
     async def _look(self) -> Snapshot:
         hosts = await self._runtime.hosts()
-        # Leases after the hosts: a host seen alive has its lease by then, unless it is still starting.
-        leases, owners = await asyncio.gather(self._ledger.leases(), self._ledger.shard_owners())
         now = self._clock.monotonic()
         self._seen_since = {slot: self._seen_since.get(slot, now) for slot in hosts}
+        # Noted before the leases are read: a host whose incarnation is known by now has its lease there.
+        seen = [Seen(slot, host.incarnation, now - self._seen_since[slot]) for slot, host in hosts.items()]
+        starting = frozenset(self._starting)
+        leases, owners = await asyncio.gather(self._ledger.leases(), self._ledger.shard_owners())
         self._draining &= set(hosts)
         return Snapshot(
             desired=self._config.fleet.hosts,
-            hosts=[Seen(slot, host.incarnation, now - self._seen_since[slot]) for slot, host in hosts.items()],
+            hosts=seen,
             leases=leases,
             owners=owners,
-            starting=frozenset(self._starting),
+            starting=starting,
             draining=frozenset(self._draining),
         )
 
