@@ -137,7 +137,7 @@ async def test_ping_answers(ledger: Ledger) -> None:
 async def test_the_fleet_is_counted(ledger: Ledger) -> None:
     size = await ledger.fleet_size()
     assert (size.agents, size.hosts) == (0, 0)
-    await ledger.put_agents([AgentSpec(agent_id=AgentId("one"), agent_type=AgentType("probe"))])
+    await ledger.put_agents([AgentSpec(agent_id=AGENTS[0], agent_type=AgentType("probe"))])
     await ledger.start_lease("incarnation-1", "colony-host-0", 10.0)
     size = await ledger.fleet_size()
     assert (size.agents, size.hosts) == (1, 1)
