@@ -39,7 +39,7 @@ SETTINGS: Final = {
     "jit": "off",
     "huge_pages": "off",
     "autovacuum_max_workers": "2",
-    "autovacuum_naptime": "30s",
+    "autovacuum_naptime": "10s",
     "log_checkpoints": "off",
     "idle_in_transaction_session_timeout": "60s",
     "password_encryption": "scram-sha-256",

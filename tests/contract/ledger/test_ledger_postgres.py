@@ -166,3 +166,15 @@ async def test_a_cancelled_call_gives_its_connection_back(
 async def _open(endpoint: PostgresEndpoint) -> None:
     async with open_ledger(endpoint):
         pass
+
+
+async def test_a_large_step_is_counted_without_statistics(ledger_endpoint: PostgresEndpoint) -> None:
+    """A fresh partition has no statistics: the count must not turn into a quadratic join and run into its deadline."""
+    async with open_ledger(ledger_endpoint) as ledger:
+        host = await start_host(ledger, "one")
+        plan = await loaded_job(ledger, 60_000)
+        for first in range(0, 60_000, 1_000):
+            rows = [good(seq) for seq in range(first, first + 1_000)]
+            await ledger.commit(batch_of(plan, first, first + 1_000), "one", host.epochs, rows)
+        assert await ledger.step_counts(plan.job, 1) == (60_000, 0, 0, {})
+        assert (await ledger.job(plan.key)).steps[1].ok == 60_000
