@@ -10,7 +10,7 @@ COLONY := $(BIN)/python -m control
 help:
 	@echo "make demo      from nothing to a report: installs, starts, deploys 620 agents, analyses reviews"
 	@echo "make up        start the stack            make down   stop it"
-	@echo "make servers   build temporal-server and consul into the cache (SERVERS=ollama adds Ollama)"
+	@echo "make servers   build temporal-server, its web UI and consul into the cache (SERVERS=ollama adds Ollama)"
 	@echo "make check     linters, types, layers     make test   everything, against real servers"
 	@echo "make bench     measure the running stack (NAME=durable_tasks)"
 

@@ -53,6 +53,11 @@ SERVERS: Final = (
             "temporal-sql-tool": "go.temporal.io/server/cmd/tools/sql",
         },
     ),
+    Server(
+        "temporal-ui",
+        "github.com/temporalio/ui-server/v2",
+        {"temporal-ui-server": "github.com/temporalio/ui-server/v2/cmd/server"},
+    ),
     Server("consul", "github.com/hashicorp/consul", {"consul": "github.com/hashicorp/consul"}),
     Server("ollama", "github.com/ollama/ollama", {"ollama": "github.com/ollama/ollama"}, cgo=True, usual=False),
 )

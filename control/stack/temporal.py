@@ -34,7 +34,8 @@ def endpoint(context: StackContext) -> TemporalEndpoint:
     provider = context.providers["temporal"]
     if provider.kind == "configured":
         return TemporalEndpoint(address=provider.address, namespace=context.config.servers.temporal_namespace)
-    ui = f"http://{context.address('temporal-ui')}" if provider.kind == "embedded" else ""
+    has_ui = provider.kind == "embedded" or "temporal-ui" in context.providers
+    ui = f"http://{context.address('temporal-ui')}" if has_ui else ""
     return TemporalEndpoint(address=context.address("temporal"), namespace=NAMESPACE, ui=ui)
 
 
@@ -96,7 +97,7 @@ def _server(context: StackContext) -> ServiceSpec:
         finish=finish,
         stop_stage=2,
         stop_seconds=15.0,
-        note="the web UI comes with the dev server only",
+        note="" if "temporal-ui" in context.providers else "no web UI: `make servers` builds it",
     )
 
 

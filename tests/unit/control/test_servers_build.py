@@ -9,7 +9,7 @@ import pytest
 import bootstrap
 from colony.errors import BadInput
 from control.servers_build import SERVERS, chosen_servers, needed_go, pinned_version
-from control.stack.binaries import CONSUL_VERSION, TEMPORAL_VERSION
+from control.stack.binaries import CONSUL_VERSION, TEMPORAL_UI_VERSION, TEMPORAL_VERSION
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,6 +20,7 @@ def go_mod(name: str) -> str:
 
 def test_the_stack_looks_for_the_versions_that_are_built() -> None:
     assert pinned_version(go_mod("temporal"), "go.temporal.io/server") == TEMPORAL_VERSION
+    assert pinned_version(go_mod("temporal-ui"), "github.com/temporalio/ui-server/v2") == TEMPORAL_UI_VERSION
     assert pinned_version(go_mod("consul"), "github.com/hashicorp/consul") == CONSUL_VERSION
 
 
@@ -32,7 +33,7 @@ def test_the_go_version_is_read() -> None:
 
 
 def test_ollama_is_built_on_request_only() -> None:
-    assert [server.name for server in chosen_servers([])] == ["temporal", "consul"]
+    assert [server.name for server in chosen_servers([])] == ["temporal", "temporal-ui", "consul"]
     assert [server.name for server in chosen_servers(["ollama"])] == [server.name for server in SERVERS]
     with pytest.raises(BadInput, match="redis"):
         chosen_servers(["redis"])

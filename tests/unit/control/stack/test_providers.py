@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ EVERYTHING = Binaries(
     temporal_server=Path("/cache/temporal-server"),
     temporal_sql_tool=Path("/cache/temporal-sql-tool"),
     temporal_cli=Path("/venv/temporal"),
+    temporal_ui=Path("/cache/temporal-ui-server"),
     nats_server=Path("/usr/bin/nats-server"),
     consul=Path("/cache/consul"),
     initdb=Path("/venv/bin/initdb"),
@@ -41,7 +43,14 @@ def test_wheels_alone_make_an_embedded_stack() -> None:
 
 
 def test_what_was_built_is_used_in_either_profile() -> None:
-    expected = {"postgres": "embedded", "temporal": "binary", "nats": "binary", "consul": "binary", "ray": "embedded"}
+    expected = {
+        "postgres": "embedded",
+        "temporal": "binary",
+        "temporal-ui": "binary",
+        "nats": "binary",
+        "consul": "binary",
+        "ray": "embedded",
+    }
     assert kinds("embedded", ServersConfig(), EVERYTHING) == expected
     assert kinds("full", ServersConfig(), EVERYTHING) == expected
 
@@ -63,6 +72,12 @@ def test_the_full_profile_without_a_binary_says_how_to_get_it(missing: str) -> N
     )
     with pytest.raises(BadInput, match="make servers"):
         choose_providers("full", ServersConfig(), found)
+
+
+def test_the_web_ui_is_a_server_of_its_own_only_beside_a_temporal_of_ours() -> None:
+    assert "temporal-ui" not in kinds("full", ServersConfig(), replace(EVERYTHING, temporal_ui=None))
+    assert "temporal-ui" not in kinds("embedded", ServersConfig(), replace(WHEELS, temporal_ui=EVERYTHING.temporal_ui))
+    assert "temporal-ui" not in kinds("embedded", ServersConfig(temporal="t:7233"), EVERYTHING)
 
 
 def test_temporal_never_writes_into_a_postgres_of_the_users_own() -> None:
