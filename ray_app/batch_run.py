@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
 from agents.base import AgentTask
 from colony.clock import Clock
-from colony.contracts import BatchProgress, BatchReport, BatchRequest, OutcomeRow, StepPlan, TaskRow
+from colony.contracts import BatchProgress, BatchReport, BatchRequest, StepPlan, TaskRow
 from colony.errors import Cancelled, HostCrashed, LostShard
-from colony.ids import AgentId
-from colony.ledger.port import Ledger
-from ray_app.commits import CHUNK, Committer, Finished, Tally
-from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch
-from ray_app.lease import LeaseKeeper
-from ray_app.perform import Handled, Performer
-from ray_app.population import AgentCell, Population
-
-COMMIT_SECONDS: Final = 0.25
-"""Longest an outcome waits for others while quick tasks fill a chunk."""
+from ray_app.backlog import Backlog, TaskQueue
+from ray_app.commits import CHUNK, Tally
+from ray_app.crew import Crew
+from ray_app.lanes import SLICE_SECONDS, Lane
+from ray_app.outbox import COMMIT_SECONDS, Outbox
+from ray_app.perform import Handled
+from ray_app.population import AgentCell
 
 ALONE_FROM: Final = 2
 """A task that was in flight this often when its host died runs alone."""
@@ -41,39 +37,6 @@ _RUN_LENGTH: Final = 100
 _FIRST_NOTED: Final = 64
 _LEAST_NOTED: Final = 16
 _CALL_SECONDS: Final = 20.0
-_POLL_SECONDS: Final = 0.005
-
-
-@dataclass
-class Crew:
-    """What all batches of one host share."""
-
-    ledger: Ledger
-    population: Population
-    performer: Performer
-    committer: Committer
-    lease: LeaseKeeper
-    watch: LaneWatch
-    concurrency: int
-    slots: asyncio.Semaphore
-    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a suspect task runs alone."""
-    pace: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
-    """(job, step) -> tasks a second, as last seen."""
-    wanting: int = 0
-    """Batches that wait for their first lane."""
-    turn: int = 0
-    """Where the next batch begins among the agents of its type."""
-
-
-class _Queue:
-    """Tasks noted as started that no lane has taken yet. Those of one bound agent stay together."""
-
-    __slots__ = ("cell", "rows")
-
-    def __init__(self, cell: AgentCell | None) -> None:
-        self.cell = cell
-        self.rows: deque[TaskRow] = deque()
 
 
 class BatchRun:
@@ -86,10 +49,8 @@ class BatchRun:
         self._tally = Tally()
         self._total = request.end - request.first
         self._cells: list[AgentCell] = []
-        self._shared = _Queue(None)
-        self._queues: deque[_Queue] = deque()
-        self._by_agent: dict[AgentId, _Queue] = {}
-        self._untaken = 0
+        self._backlog = Backlog(crew.population)
+        self._outbox = Outbox(request, crew.committer, self._tally, clock, self._lanes_run)
         self._low = 0
         self._taken = 0
         self._feeding = True
@@ -98,10 +59,6 @@ class BatchRun:
         self._inside = 0
         """Lanes that wait inside an agent or for a commit."""
         self._changed = asyncio.Event()
-        self._finished: list[Finished] = []
-        self._oldest = 0.0
-        self._dirty = asyncio.Event()
-        self._committing = asyncio.Lock()
         self._error: BaseException | None = None
         self._step: StepPlan | None = None
         self._parameters: dict[str, Any] = {}
@@ -119,10 +76,7 @@ class BatchRun:
         """Begin no more tasks; what is left is explained by `reason`."""
         self._stop_reason = self._stop_reason or reason
         self._feeding = False
-        self._shared.rows.clear()
-        self._queues.clear()
-        self._by_agent.clear()
-        self._untaken = 0
+        self._backlog.clear()
         self._wake()
 
     def interrupt(self) -> None:
@@ -145,7 +99,7 @@ class BatchRun:
         mine = [row for row in rows if self._has_agent(row)]
         if len(mine) < len(rows):
             self._tally.left_reason = LostShard.__name__
-        committing = asyncio.create_task(self._commit_loop(), name="commit outcomes")
+        committing = asyncio.create_task(self._outbox.run(), name="commit outcomes")
         try:
             self._fail_crashed([row for row in mine if row.suspect >= CRASHED_FROM])
             await self._run_together([row for row in mine if row.suspect < ALONE_FROM])
@@ -154,32 +108,14 @@ class BatchRun:
                     async with self._crew.alone:
                         await self._run_alone(row)
             self._feeding = False
-            await self._flush()
+            await self._outbox.flush()
         finally:
             await self._stop_all(committing)
         if self._error is not None:
             raise self._error
-        return self._report(self._clock.monotonic() - started, len(rows))
-
-    def _report(self, seconds: float, asked: int) -> BatchReport:
-        tally = self._tally
-        left = max(0, self._total - tally.settled())
-        reason = self._stop_reason or tally.left_reason or LostShard.__name__
-        if seconds > 0 and asked:
-            self._crew.pace[self.request.job, self.request.step] = asked / seconds
-            while len(self._crew.pace) > CHUNK:
-                self._crew.pace.pop(next(iter(self._crew.pace)))
-        return BatchReport(
-            ok=tally.ok,
-            failed=tally.failed,
-            skipped=tally.skipped,
-            left=left,
-            errors=dict(tally.errors),
-            transient=tally.transient,
-            left_reason=reason if left else "",
-            seconds=seconds,
-            cancelled=self._stop_reason == Cancelled.__name__,
-        )
+        seconds = self._clock.monotonic() - started
+        self._crew.note_pace((self.request.job, self.request.step), len(rows), seconds)
+        return self._tally.report(self._total, self._stop_reason, seconds)
 
     def _prepare(self, step: StepPlan) -> None:
         crew = self._crew
@@ -202,7 +138,7 @@ class BatchRun:
             cell = self._cells[0] if row.agent_id is None else self._crew.population.agents[row.agent_id]
             self._taken += 1
             message = f"The task was in flight {row.suspect} times when its host died."
-            self._keep(row, cell, Handled(None, b"{}", None, HostCrashed.__name__, message, False, False, 0))
+            self._outbox.put(row, cell, Handled(None, b"{}", None, HostCrashed.__name__, message, False, False, 0))
 
     async def _run_together(self, rows: Sequence[TaskRow]) -> None:
         if not rows:
@@ -223,13 +159,13 @@ class BatchRun:
             await asyncio.wait(list(self._lanes))
 
     async def _run_alone(self, row: TaskRow) -> None:
-        await self._flush()
+        await self._outbox.flush()
         if self._stop_reason:
             return
         await self._note([row])
         self._feeding = False
         await asyncio.wait([self._start_lane(extra=False)])
-        await self._flush()
+        await self._outbox.flush()
 
     async def _feed(self, rows: Sequence[TaskRow]) -> None:
         """Note tasks as started a chunk ahead of the lanes: about a quarter of a second of work."""
@@ -243,7 +179,7 @@ class BatchRun:
             index += len(part)
             await self._note(part)
             self._low = size // 4
-            while self._untaken > self._low and not self._stop_reason and self._lanes:
+            while self._backlog.untaken > self._low and not self._stop_reason and self._lanes:
                 self._changed.clear()
                 await self._changed.wait()
             elapsed = self._clock.monotonic() - began
@@ -258,22 +194,14 @@ class BatchRun:
             await self._crew.ledger.start_tasks(self.request, self._crew.lease.incarnation, [row.seq for row in rows])
         if self._stop_reason:
             return
-        for row in rows:
-            if row.agent_id is None:
-                self._shared.rows.append(row)
-                continue
-            queue = self._by_agent.get(row.agent_id)
-            if queue is None:
-                cell = self._crew.population.agents.get(row.agent_id)
-                if cell is None:
-                    self._tally.left_reason = LostShard.__name__
-                    continue
-                queue = self._by_agent[row.agent_id] = _Queue(cell)
-                self._queues.append(queue)
-            queue.rows.append(row)
-        self._untaken = len(self._shared.rows) + sum(len(queue.rows) for queue in self._by_agent.values())
+        if not self._backlog.add(rows):
+            self._tally.left_reason = LostShard.__name__
         self._wake()
         self._expand()
+
+    def _lanes_run(self) -> bool:
+        """Whether some lane neither waits inside an agent nor for a commit."""
+        return self._inside < len(self._lanes)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -295,7 +223,7 @@ class BatchRun:
         """Add a lane if there is work and all lanes wait inside an agent. Called by the loop once lanes gave way."""
         crew = self._crew
         free = not crew.slots.locked() and not crew.wanting and len(self._lanes) < crew.concurrency
-        if self._untaken and free and self._lanes and self._inside >= len(self._lanes):
+        if self._backlog.untaken and free and self._lanes and self._inside >= len(self._lanes):
             self._start_lane(extra=True)
 
     async def _extra_lane(self) -> None:
@@ -307,7 +235,7 @@ class BatchRun:
         try:
             # An extra lane makes room for a batch that has none.
             while not (extra and self._crew.wanting) and (queue := await self._next_queue()) is not None:
-                cell = queue.cell or self._choose()
+                cell = queue.cell or self._crew.choose(self._cells)
                 if cell is None or cell.shard.closing:
                     self._lose(queue)
                 else:
@@ -315,42 +243,21 @@ class BatchRun:
         finally:
             self._crew.watch.leave(lane)
 
-    async def _next_queue(self) -> _Queue | None:
+    async def _next_queue(self) -> TaskQueue | None:
         while True:
-            if self._queues:
-                return self._queues.popleft()
-            if self._shared.rows:
-                return self._shared
-            if not self._feeding:
-                return None
+            queue = self._backlog.take()
+            if queue is not None or not self._feeding:
+                return queue
             self._changed.clear()
             await self._changed.wait()
 
-    def _choose(self) -> AgentCell | None:
-        """The next agent of the type that is free, else the next; None if all went to other hosts."""
-        crew = self._crew
-        busy: AgentCell | None = None
-        for _ in range(len(self._cells)):
-            crew.turn += 1
-            cell = self._cells[crew.turn % len(self._cells)]
-            if cell.shard.closing:
-                continue
-            if cell.running < cell.kind.config.concurrency:
-                return cell
-            busy = busy or cell
-        return busy
-
-    def _lose(self, queue: _Queue) -> None:
+    def _lose(self, queue: TaskQueue) -> None:
         """Its agents are not ours any more."""
         self._tally.left_reason = LostShard.__name__
-        self._untaken -= len(queue.rows)
-        self._taken += len(queue.rows)
-        queue.rows.clear()
-        if queue.cell is not None:
-            self._by_agent.pop(queue.cell.agent_id, None)
+        self._taken += self._backlog.drop(queue)
         self._wake()
 
-    async def _visit(self, lane: Lane, cell: AgentCell, queue: _Queue) -> None:
+    async def _visit(self, lane: Lane, cell: AgentCell, queue: TaskQueue) -> None:
         """Run tasks of a queue on one agent, as many as are its turn."""
         if not cell.try_acquire():
             self._inside += 1
@@ -364,11 +271,7 @@ class BatchRun:
         finally:
             cell.shard.in_use -= 1
             cell.release()
-            if queue.cell is not None:
-                if queue.rows:
-                    self._queues.append(queue)
-                else:
-                    self._by_agent.pop(queue.cell.agent_id, None)
+            self._backlog.give_back(queue)
 
     async def _work(self, lane: Lane, cell: AgentCell, rows: deque[TaskRow]) -> None:
         clock = self._clock
@@ -382,13 +285,13 @@ class BatchRun:
                 return
             row = rows.popleft()
             self._taken += 1
-            self._untaken -= 1
-            if self._untaken <= self._low:
+            self._backlog.untaken -= 1
+            if self._backlog.untaken <= self._low:
                 self._changed.set()
             self._inside += 1
             try:
                 handled = await self._crew.performer.perform(lane, cell, self._task(row), limit)
-                saved = self._keep(row, cell, handled)
+                saved = self._outbox.put(row, cell, handled)
                 if saved is not None:
                     await saved
             except asyncio.CancelledError:
@@ -413,57 +316,6 @@ class BatchRun:
             seq=row.seq,
             generation=self.request.generation,
         )
-
-    def _keep(self, row: TaskRow, cell: AgentCell, handled: Handled) -> asyncio.Future[None] | None:
-        """Queue an outcome for its commit; returns what a stateful agent must await before it goes on."""
-        if handled.left:
-            self._tally.left_reason = handled.error
-            return None
-        outcome = OutcomeRow(
-            row.seq,
-            cell.agent_id,
-            not handled.error,
-            handled.error,
-            handled.message,
-            handled.transient,
-            handled.value,
-            handled.micros,
-        )
-        saved: asyncio.Future[None] | None = None
-        if cell.kind.stateful or handled.state is not None:
-            saved = asyncio.get_running_loop().create_future()
-        cell.shard.in_use += 1
-        if not self._finished:
-            self._oldest = self._clock.monotonic()
-            self._dirty.set()
-        self._finished.append(Finished(outcome, handled.state, cell, cell.shard, saved))
-        return saved
-
-    async def _commit_loop(self) -> None:
-        """Commit big chunks while quick tasks come in, and at once when all lanes wait."""
-        while True:
-            await self._dirty.wait()
-            while (
-                self._inside < len(self._lanes)
-                and len(self._finished) < CHUNK
-                and self._clock.monotonic() - self._oldest < COMMIT_SECONDS
-            ):
-                await self._clock.sleep(_POLL_SECONDS)
-            await self._commit_some()
-
-    async def _commit_some(self) -> None:
-        async with self._committing:
-            part = self._finished[:CHUNK]
-            del self._finished[:CHUNK]
-            if not self._finished:
-                self._dirty.clear()
-            if part:
-                await self._crew.committer.commit(self.request, part, self._tally)
-
-    async def _flush(self) -> None:
-        """Return once all that finished is committed or given up."""
-        while self._finished or self._committing.locked():
-            await self._commit_some()
 
     async def _stop_all(self, committing: asyncio.Task[None]) -> None:
         committing.cancel()

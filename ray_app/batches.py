@@ -14,7 +14,8 @@ from colony.contracts import BatchProgress, BatchReport, BatchRequest, JobPlan, 
 from colony.errors import BadInput, Cancelled, ColonyError, LostShard
 from colony.ledger.port import Ledger
 from ray_app.admission import Admission
-from ray_app.batch_run import BatchRun, Crew
+from ray_app.batch_run import BatchRun
+from ray_app.crew import Crew
 
 _log = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ import orjson
 import structlog
 
 from colony.clock import Clock
-from colony.contracts import BatchRequest, OutcomeRow, StateRow
-from colony.errors import Fenced, LostShard, Permanent, Transient
+from colony.contracts import BatchReport, BatchRequest, OutcomeRow, StateRow
+from colony.errors import Cancelled, Fenced, LostShard, Permanent, Transient
 from colony.ledger.port import JobLedger
 from ray_app.lease import LeaseKeeper
 from ray_app.perform import MESSAGE_LIMIT
@@ -62,6 +62,22 @@ class Tally:
     def settled(self) -> int:
         """Tasks that have an outcome, ours or another's."""
         return self.ok + self.failed + self.skipped
+
+    def report(self, total: int, stop_reason: str, seconds: float) -> BatchReport:
+        """What the asker of a batch of `total` tasks is told. `stop_reason` is why it was stopped, or empty."""
+        left = max(0, total - self.settled())
+        reason = stop_reason or self.left_reason or LostShard.__name__
+        return BatchReport(
+            ok=self.ok,
+            failed=self.failed,
+            skipped=self.skipped,
+            left=left,
+            errors=dict(self.errors),
+            transient=self.transient,
+            left_reason=reason if left else "",
+            seconds=seconds,
+            cancelled=stop_reason == Cancelled.__name__,
+        )
 
 
 class Committer:

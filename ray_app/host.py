@@ -22,10 +22,10 @@ from colony.messaging.port import Envelope, Messenger, Subscription
 from colony.registry.port import Registry
 from ray_app.admission import Admission
 from ray_app.announce import Announcer
-from ray_app.batch_run import Crew
 from ray_app.batches import Batches
 from ray_app.commits import Committer
 from ray_app.context import Fetcher, Surroundings
+from ray_app.crew import Crew
 from ray_app.lanes import LaneWatch
 from ray_app.lease import LeaseKeeper
 from ray_app.mail import MailRoom
@@ -105,6 +105,7 @@ class Host:
             self._watch,
             self._clock,
             queue_length=fleet.queue_length,
+            beat=self.status,
         )
         self._shards = ShardKeeper(
             ledger,

@@ -12,7 +12,7 @@ import structlog
 
 from agents.base import AgentTask
 from colony.clock import Clock
-from colony.contracts import DurableMessage, StateRow
+from colony.contracts import DurableMessage, HostBeat, StateRow
 from colony.errors import ColonyError, Fenced, NotFound, Overloaded
 from colony.ids import Id
 from colony.ledger.port import Ledger
@@ -32,6 +32,9 @@ PING: Final = "ping"
 
 PING_ALL: Final = "ping_all"
 """To any address in a shard; answered with all agents of the shard: `{"shard", "agents", "host", "incarnation"}`."""
+
+HOST_STATUS: Final = "host_status"
+"""To any address in a shard; answered with the heartbeat of the shard's host as of now, a `HostBeat`."""
 
 Reply = Callable[[Envelope], None]
 
@@ -70,6 +73,7 @@ class MailRoom:
         clock: Clock,
         *,
         queue_length: int,
+        beat: Callable[[], HostBeat],
     ) -> None:
         self._ledger = ledger
         self._population = population
@@ -79,6 +83,7 @@ class MailRoom:
         self._watch = watch
         self._clock = clock
         self._limit = queue_length
+        self._beat = beat
         self._ready: AgeingQueue[Mail] = AgeingQueue(queue_length)
         self._parked = 0
         self._lanes: set[asyncio.Task[None]] = set()
@@ -103,6 +108,9 @@ class MailRoom:
             return
         if envelope.kind == PING_ALL:
             self._answer_shard(subject, reply)
+            return
+        if envelope.kind == HOST_STATUS:
+            self._answer(reply, self._beat().model_dump(mode="json"))
             return
         name = subject.rpartition(".")[2]
         cell = self._population.find(name)

@@ -198,6 +198,9 @@ class RayHosts:
             max_task_retries=0,
             num_cpus=0,
             max_concurrency=_CONCURRENCY,
+            # Hosts ask for no processor, so only the label keeps them off nodes that are for other things.
+            label_selector={"colony-hosts": "!refused"},
+            scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {"COLONY_HOME": str(self._home), "PYTHONPATH": self._python_path}},
         ).remote(str(self._home), slot)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
@@ -27,6 +29,7 @@ _ROUND_SECONDS: Final = 1.0
 _REPEAT_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 15.0
 _START_SECONDS: Final = 60.0
+_RESIGN_SECONDS: Final = 2.0
 
 
 class Reconciler:
@@ -75,6 +78,15 @@ class Reconciler:
             except (ColonyError, TimeoutError) as error:
                 _log.warning("the reconciler could not work", error=str(error))
             await self._pause(shutdown)
+        await self._resign()
+
+    async def _resign(self) -> None:
+        """Let the next one lead at once instead of when our time is over."""
+        try:
+            if self._term and await self._ledger.leads(LEADER, self._holder, self._term):
+                await within(_RESIGN_SECONDS, self._ledger.lead(LEADER, self._holder, 0.0))
+        except (ColonyError, TimeoutError) as error:
+            _log.info("the lead is left to run out", error=str(error))
 
     async def round(self) -> list[Action]:
         """Look and act once; returns what was decided. Nothing while another leads."""
@@ -218,15 +230,17 @@ class Reconciler:
             _log.warning("a host could not be refreshed", host=host.name, error=str(error))
 
 
-async def run_reconciler(
+@asynccontextmanager
+async def open_reconciler(
     ledger: Ledger,
     hosts: HostRuntime,
     registry: Registry | None,
     messenger: Messenger | None,
     config: Config,
-    shutdown: asyncio.Event,
-) -> None:
-    """Reconcile until `shutdown` is set. Never raises for an outage; see `Reconciler`."""
+    *,
+    clock: Clock | None = None,
+    holder: str = "",
+) -> AsyncGenerator[Reconciler]:
+    """A reconciler, to be `run` and `poke`d. What it still does in the background ends with the context."""
     async with task_owner() as tasks:
-        reconciler = Reconciler(ledger, hosts, registry, messenger, config, tasks)
-        await reconciler.run(shutdown)
+        yield Reconciler(ledger, hosts, registry, messenger, config, tasks, clock=clock, holder=holder)

@@ -20,7 +20,7 @@ from control.processes.signals import stop_on_signals
 from control.settings import load_settings
 from ray_app.connect import open_ray_hosts
 from ray_app.fleet import HostBatchRunner
-from ray_app.reconciler import run_reconciler
+from ray_app.reconciler import open_reconciler
 from workflows.activities_dispatch import DispatchActivities
 from workflows.client import connect
 from workflows.worker import dispatch_worker, run_workers
@@ -44,8 +44,9 @@ async def main() -> None:
         registry = await enter_when_available(stack, "registry", lambda: open_registry(endpoints, role="dispatcher"))
         client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
         owner = await stack.enter_async_context(task_owner())
-        owner.start(run_reconciler(ledger, hosts, registry, messenger, config, stop), name="reconciler")
-        activities = DispatchActivities(HostBatchRunner(hosts))
+        reconciler = await stack.enter_async_context(open_reconciler(ledger, hosts, registry, messenger, config))
+        owner.start(reconciler.run(stop), name="reconciler")
+        activities = DispatchActivities(HostBatchRunner(hosts, on_trouble=reconciler.poke))
         with ready(home, "dispatcher"):
             workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
             await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)

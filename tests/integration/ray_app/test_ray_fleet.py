@@ -30,7 +30,7 @@ from colony.messaging.port import Messenger
 from ray_app.deploy import apply_and_prove, plan_deployment
 from ray_app.fleet import HostBatchRunner
 from ray_app.ray_hosts import RayHosts
-from ray_app.reconciler import run_reconciler
+from ray_app.reconciler import open_reconciler
 from tests.eventually import assert_eventually
 from tests.servers.nats import nats_server
 from tests.servers.postgres import postgres_server
@@ -94,7 +94,8 @@ async def running_fleet() -> AsyncGenerator[Stack]:
         hosts = RayHosts(home, tasks, python_path=ROOT)
         shutdown = asyncio.Event()
         config = load_config(home / "agent_config.yaml").config
-        reconciling = tasks.start(run_reconciler(ledger, hosts, None, messenger, config, shutdown), name="reconciler")
+        reconciler = await stack.enter_async_context(open_reconciler(ledger, hosts, None, messenger, config))
+        reconciling = tasks.start(reconciler.run(shutdown), name="reconciler")
         fleet = Stack(ledger, messenger, hosts)
         try:
             await assert_eventually(fleet.balanced, 60)

@@ -12,7 +12,7 @@ from colony.ids import SHARDS, AgentType
 from ray_app.deploy import apply_and_prove, plan_deployment
 from ray_app.fleet import HostBatchRunner
 from ray_app.local_hosts import LocalHosts
-from ray_app.reconciler import run_reconciler
+from ray_app.reconciler import open_reconciler
 from tests.eventually import assert_eventually
 from tests.unit.ray_app.fleet_fixture import World
 
@@ -20,11 +20,12 @@ from tests.unit.ray_app.fleet_fixture import World
 @asynccontextmanager
 async def fleet(world: World) -> AsyncGenerator[LocalHosts]:
     shutdown = asyncio.Event()
-    async with world.local_hosts() as hosts:
-        messenger = world.messenger("dispatcher")
-        running = asyncio.create_task(
-            run_reconciler(world.ledger, hosts, world.registry, messenger, world.config, shutdown)
-        )
+    messenger = world.messenger("dispatcher")
+    async with (
+        world.local_hosts() as hosts,
+        open_reconciler(world.ledger, hosts, world.registry, messenger, world.config) as reconciler,
+    ):
+        running = asyncio.create_task(reconciler.run(shutdown))
         try:
             await assert_eventually(lambda: balanced(world), 15)
             yield hosts

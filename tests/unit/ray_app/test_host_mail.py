@@ -48,6 +48,8 @@ async def test_pings_wake_nobody_and_tell_who_lives_in_a_shard() -> None:
         shard = shard_of(agents[5])
         every = await bus.ask(agent_subject(agents[5]), envelope(PING_ALL), timeout=5)
         assert set(every.payload["agents"]) == {agent for agent in agents if shard_of(agent) == shard}
+        beat = await bus.ask(agent_subject(agents[5]), envelope(HOST_STATUS), timeout=5)
+        assert HostBeat.model_validate(beat.payload).agents == 300
         assert host.status().awake == 0
 
 

@@ -1,0 +1,59 @@
+"""What all batches of one host share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from colony.ledger.port import Ledger
+from ray_app.commits import Committer
+from ray_app.lanes import LaneWatch
+from ray_app.lease import LeaseKeeper
+from ray_app.perform import Performer
+from ray_app.population import AgentCell, Population
+
+_PACES_KEPT: Final = 500
+
+
+@dataclass
+class Crew:
+    """The agents of a host, what runs them, and how much may run at once."""
+
+    ledger: Ledger
+    population: Population
+    performer: Performer
+    committer: Committer
+    lease: LeaseKeeper
+    watch: LaneWatch
+    concurrency: int
+    slots: asyncio.Semaphore
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a suspect task runs alone."""
+    pace: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    """(job, step) -> tasks a second, as last seen."""
+    wanting: int = 0
+    """Batches that wait for their first lane."""
+    turn: int = 0
+    """Where the next batch begins among the agents of its type."""
+
+    def choose(self, cells: Sequence[AgentCell]) -> AgentCell | None:
+        """The next of these agents that is free, else the next; None if all are leaving this host."""
+        busy: AgentCell | None = None
+        for _ in range(len(cells)):
+            self.turn += 1
+            cell = cells[self.turn % len(cells)]
+            if cell.shard.closing:
+                continue
+            if cell.running < cell.kind.config.concurrency:
+                return cell
+            busy = busy or cell
+        return busy
+
+    def note_pace(self, step: tuple[int, int], tasks: int, seconds: float) -> None:
+        """Remember how fast the tasks of a (job, step) are, for its next batch."""
+        if seconds > 0 and tasks:
+            self.pace[step] = tasks / seconds
+            while len(self.pace) > _PACES_KEPT:
+                self.pace.pop(next(iter(self.pace)))
