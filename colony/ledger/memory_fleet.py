@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from colony.contracts import AgentSpec, FleetSize, Lease, ShardOwner
 from colony.errors import AlreadyExists, Fenced
-from colony.ids import AgentId, shard_of
+from colony.ids import AgentId, AgentType, shard_of
 from colony.ledger.memory_tables import LeaderRow, LeaseRow, MemoryTables
 from colony.ledger.validation import checked_shards
 
@@ -36,6 +36,14 @@ class MemoryFleet:
         wanted = None if shards is None else set(shards)
         found = self._tables.agents.items()
         return [spec for key, spec in sorted(found) if wanted is None or shard_of(key) in wanted]
+
+    async def agent_counts(self) -> dict[AgentType, dict[int, int]]:
+        """See `FleetLedger`."""
+        found: dict[AgentType, dict[int, int]] = {}
+        for key, spec in self._tables.agents.items():
+            shards = found.setdefault(spec.agent_type, {})
+            shards[shard_of(key)] = shards.get(shard_of(key), 0) + 1
+        return found
 
     async def fleet_version(self) -> int:
         """See `FleetLedger`."""

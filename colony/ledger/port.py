@@ -47,6 +47,10 @@ class FleetLedger(Protocol):
         """Desired agents (of some shards), ordered by id."""
         ...
 
+    async def agent_counts(self) -> dict[AgentType, dict[int, int]]:
+        """How many agents are desired, by type and shard; cheap however many there are."""
+        ...
+
     async def fleet_version(self) -> int:
         """A number that grows with each change of the desired agents: readers poll it, then read."""
         ...

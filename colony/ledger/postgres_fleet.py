@@ -58,6 +58,14 @@ class PostgresFleet:
             for name, kind, version in rows
         ]
 
+    async def agent_counts(self) -> dict[AgentType, dict[int, int]]:
+        """See `FleetLedger`."""
+        rows = await self._database.rows("SELECT agent_type, shard, count(*) FROM agent GROUP BY agent_type, shard")
+        found: dict[AgentType, dict[int, int]] = {}
+        for kind, shard, number in rows:
+            found.setdefault(AgentType(kind), {})[shard] = number
+        return found
+
     async def fleet_version(self) -> int:
         """See `FleetLedger`."""
         return await self._database.value("SELECT version FROM fleet")

@@ -156,13 +156,13 @@ class ConsulRegistry:
             found.extend(of_type((await self._agents(host.host, agent_type)).values(), agent_type))
         return found
 
-    async def counts(self) -> dict[str, int]:
+    async def counts(self, *, failing: bool = False) -> dict[str, int]:
         """See `Registry`. Reads one summary per host, written in the transactions that publish agents."""
-        alive, answer = await asyncio.gather(
-            self._alive(), self._http.rows(f"/v1/kv/{codec.SUMMARY_PREFIX}", recurse="true")
+        hosts, answer = await asyncio.gather(
+            self.hosts(), self._http.rows(f"/v1/kv/{codec.SUMMARY_PREFIX}", recurse="true")
         )
         summaries = codec.summaries_of(answer)
-        return add_counts(summaries.get((host.host, host.incarnation), {}) for host in alive)
+        return add_counts(summaries.get((host.host, host.incarnation), {}) for host in hosts if host.passing or failing)
 
     async def lookup(self, agent_id: AgentId) -> AgentEntry | None:
         """See `Registry`. One or two requests for every 128 hosts."""

@@ -92,10 +92,11 @@ class MemoryRegistry:
         self._check()
         return [agent for known in self._alive() for agent in of_type(known.agents.values(), agent_type)]
 
-    async def counts(self) -> dict[str, int]:
+    async def counts(self, *, failing: bool = False) -> dict[str, int]:
         """See `Registry`."""
         self._check()
-        return add_counts(count_types(known.agents.values()) for known in self._alive())
+        chosen = self._hosts.values() if failing else self._alive()
+        return add_counts(count_types(known.agents.values()) for known in chosen)
 
     async def lookup(self, agent_id: AgentId) -> AgentEntry | None:
         """See `Registry`."""

@@ -126,14 +126,14 @@ class NatsKvRegistry:
             found.extend(of_type((await self._read(host.host, host.incarnation)).values(), agent_type))
         return found
 
-    async def counts(self) -> dict[str, int]:
+    async def counts(self, *, failing: bool = False) -> dict[str, int]:
         """See `Registry`. Reads one summary per host."""
-        alive, entries = await asyncio.gather(self._alive(), self._session.scan(codec.AGENTS, "*.summary"))
-        passing = {(host.host, host.incarnation) for host in alive}
+        hosts, entries = await asyncio.gather(self.hosts(), self._session.scan(codec.AGENTS, "*.summary"))
+        wanted = {(host.host, host.incarnation) for host in hosts if host.passing or failing}
         parts: list[dict[str, int]] = []
         for key, value in entries.items():
             summary = codec.parse_summary(value)
-            if summary is not None and (key.split(".")[0], summary.incarnation) in passing:
+            if summary is not None and (key.split(".")[0], summary.incarnation) in wanted:
                 parts.append(summary.counts)
         return add_counts(parts)
 

@@ -65,8 +65,8 @@ class Registry(Protocol):
         """Agents (of a type) whose host passes."""
         ...
 
-    async def counts(self) -> dict[str, int]:
-        """Passing agents by type."""
+    async def counts(self, *, failing: bool = False) -> dict[str, int]:
+        """Passing agents by type; with `failing`, those of hosts that do not pass too."""
         ...
 
     async def lookup(self, agent_id: AgentId) -> AgentEntry | None:

@@ -110,15 +110,17 @@ def print_status(console: Console, found: dict[str, Any]) -> None:
 def _print_fleet(console: Console, fleet: dict[str, Any] | None) -> None:
     if fleet is None:
         return
-    passing = "unknown" if fleet["passing"] is None else fleet["passing"]
-    console.print(
-        f"Fleet: {fleet['desired']} agents desired, {fleet['owned']} owned, {passing} passing.", highlight=False
+    published = (
+        "the registry does not answer"
+        if fleet["registered"] is None
+        else f"{fleet['registered']} registered, {fleet['passing']} passing"
     )
+    console.print(f"Fleet: {fleet['desired']} agents desired, {fleet['owned']} owned, {published}.", highlight=False)
     for host in fleet["hosts"]:
+        said = "does not answer" if host["awake"] is None else f"{host['awake']} awake, {host['pss_mb']:.0f} MB"
         draining = ", draining" if host["draining"] else ""
         console.print(
-            f"  {host['host']}: {host['agents']} agents, {host['shards']} shards, epoch {host['epoch']}{draining}",
-            highlight=False,
+            f"  {host['host']}: {host['agents']} agents, {host['shards']} shards, {said}{draining}", highlight=False
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from colony.contracts import AgentSpec
 from colony.errors import AlreadyExists, BadInput, Fenced
-from colony.ids import SHARDS, AgentType, shard_of
+from colony.ids import SHARDS, AgentId, AgentType, shard_of
 from colony.ledger.port import Ledger
 from tests.contract.ledger.fleet_of_one import AGENTS, SHARDS_OF_AGENTS, LetTimePass, start_host
 
@@ -143,3 +145,14 @@ async def test_the_fleet_is_counted(ledger: Ledger) -> None:
     assert (size.agents, size.hosts) == (1, 1)
     await ledger.end_lease("incarnation-1", crashed=False)
     assert (await ledger.fleet_size()).hosts == 0
+
+
+async def test_desired_agents_are_counted_by_type_and_shard(ledger: Ledger) -> None:
+    assert await ledger.agent_counts() == {}
+    research, probe = AgentType("research"), AgentType("probe")
+    agents = [AgentSpec(agent_id=AgentId(f"r-{number}"), agent_type=research) for number in range(3000)]
+    await ledger.put_agents([*agents, AgentSpec(agent_id=AgentId("p-0"), agent_type=probe)])
+    assert await ledger.agent_counts() == {
+        research: dict(Counter(shard_of(spec.agent_id) for spec in agents)),
+        probe: {shard_of(AgentId("p-0")): 1},
+    }

@@ -103,6 +103,7 @@ async def test_a_failed_host_takes_all_its_agents_with_it_until_it_joins_again(r
     assert await registry.hosts() == [HostEntry(host=HOST, incarnation="first", passing=False)]
     assert await registry.passing() == []
     assert await registry.counts() == {}
+    assert await registry.counts(failing=True) == {"research": 5}
     await registry.join(HOST, "first", {})
     assert await registry.counts() == {"research": 5}
     assert await registry.publish(HOST, agents(5)) == 0

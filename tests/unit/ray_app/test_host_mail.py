@@ -7,11 +7,11 @@ import uuid
 import orjson
 import pytest
 
-from colony.contracts import DurableMessage
+from colony.contracts import DurableMessage, HostBeat
 from colony.errors import ColonyError, Fenced, NoResponders, NotFound, Unavailable
 from colony.ids import AgentId, Id, agent_subject, shard_of
 from colony.messaging.port import Envelope
-from ray_app.mail import PING, PING_ALL
+from ray_app.mail import HOST_STATUS, PING, PING_ALL
 from ray_app.population import AgentCell
 from tests.eventually import assert_eventually
 from tests.unit.ray_app.fleet_fixture import World
