@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
 from colony.clock import Clock
 from colony.contracts import HostBeat
 from colony.errors import ColonyError
-from colony.ids import heartbeat_subject
-from colony.messaging.port import Envelope, Messenger
+from colony.ids import event_subject, heartbeat_subject
+from colony.messaging.port import Envelope, Messenger, Subscription
 from colony.registry.port import AgentEntry, Registry
 from ray_app.population import AgentCell, Population
 
@@ -27,6 +27,20 @@ _CALL_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 1.0
 _YIELD_EVERY: Final = 500
 _LAG_SECONDS: Final = 0.25
+_FACT_SECONDS: Final = 1.0
+_SERVICE: Final = "colony-host"
+_SERVICE_VERSION: Final = "1.0.0"
+
+
+@runtime_checkable
+class ServiceMessenger(Protocol):
+    """A messenger that can answer the protocol of NATS services."""
+
+    async def announce_service(
+        self, name: str, *, version: str, metadata: Mapping[str, str], stats: Callable[[], Mapping[str, Any]]
+    ) -> Subscription:
+        """Answer as one instance of service `name`, until closed."""
+        ...
 
 
 class Announcer:
@@ -54,6 +68,7 @@ class Announcer:
         self._valid = valid
         self._stale = asyncio.Event()
         self._joined = False
+        self._service: Subscription | None = None
         self.loop_lag_ms = 0.0
         """Longest delay of the event loop since the last beat."""
 
@@ -96,6 +111,38 @@ class Announcer:
                 _log.warning("the registry could not be told", host=self._host, error=str(error))
                 self._stale.set()
                 await self._clock.sleep(_RETRY_SECONDS)
+
+    async def introduce(self) -> None:
+        """Say that this host joined, and answer the protocol of NATS services where the bus speaks it."""
+        await self.tell_fact("host-joined")
+        if not isinstance(self._messenger, ServiceMessenger):
+            return
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                self._service = await self._messenger.announce_service(
+                    _SERVICE,
+                    version=_SERVICE_VERSION,
+                    metadata={"host": self._host, "incarnation": self._incarnation},
+                    stats=lambda: self._beat().model_dump(mode="json"),
+                )
+        except (ColonyError, TimeoutError) as error:
+            _log.warning("the host is not announced as a service", host=self._host, error=str(error))
+
+    async def aclose(self) -> None:
+        """Answer as a service no more."""
+        if self._service is not None:
+            await self._service.aclose()
+
+    async def tell_fact(self, kind: str, **more: str) -> None:
+        """Publish `colony.event.<kind>.<host>` with this host's incarnation. Never raises: a fact may get lost."""
+        payload = {"host": self._host, "incarnation": self._incarnation, **more}
+        try:
+            async with asyncio.timeout(_FACT_SECONDS):
+                await self._messenger.tell(
+                    event_subject(kind, self._host), Envelope(kind=kind, payload=payload, sender=self._host)
+                )
+        except (ColonyError, TimeoutError) as error:
+            _log.warning("a fact was not told", host=self._host, kind=kind, error=str(error))
 
     async def leave(self) -> None:
         """Withdraw from the registry; failing that, the host ends there when its beats stop."""

@@ -124,7 +124,7 @@ class BatchRun:
         kind = crew.population.kind(step.agent_type)
         kind.known()
         cells = crew.population.of_type(step.agent_type)
-        begin = crew.turn % len(cells) if cells else 0
+        begin = crew.population.turn % len(cells) if cells else 0
         self._cells = cells[begin:] + cells[:begin]
         self._parameters = {**kind.options, **step.parameters}
 
@@ -235,7 +235,7 @@ class BatchRun:
         try:
             # An extra lane makes room for a batch that has none.
             while not (extra and self._crew.wanting) and (queue := await self._next_queue()) is not None:
-                cell = queue.cell or self._crew.choose(self._cells)
+                cell = queue.cell or self._crew.population.choose(self._cells)
                 if cell is None or cell.shard.closing:
                     self._lose(queue)
                 else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +11,7 @@ from ray_app.commits import Committer
 from ray_app.lanes import LaneWatch
 from ray_app.lease import LeaseKeeper
 from ray_app.perform import Performer
-from ray_app.population import AgentCell, Population
+from ray_app.population import Population
 
 _PACES_KEPT: Final = 500
 
@@ -35,21 +34,6 @@ class Crew:
     """(job, step) -> tasks a second, as last seen."""
     wanting: int = 0
     """Batches that wait for their first lane."""
-    turn: int = 0
-    """Where the next batch begins among the agents of its type."""
-
-    def choose(self, cells: Sequence[AgentCell]) -> AgentCell | None:
-        """The next of these agents that is free, else the next; None if all are leaving this host."""
-        busy: AgentCell | None = None
-        for _ in range(len(cells)):
-            self.turn += 1
-            cell = cells[self.turn % len(cells)]
-            if cell.shard.closing:
-                continue
-            if cell.running < cell.kind.config.concurrency:
-                return cell
-            busy = busy or cell
-        return busy
 
     def note_pace(self, step: tuple[int, int], tasks: int, seconds: float) -> None:
         """Remember how fast the tasks of a (job, step) are, for its next batch."""

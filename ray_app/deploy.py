@@ -143,10 +143,11 @@ async def apply_and_prove(
     try:
         async with asyncio.timeout(timeout):
             await _apply(plan, ledger, progress)
+            version = await ledger.fleet_version()
             desired = {spec.agent_id: str(spec.agent_type) for spec in await ledger.agents()}
             progress.update(wanted=len(desired), written=len(desired))
             async with asyncio.TaskGroup() as proofs:
-                answers = proofs.create_task(_prove_answers(desired, messenger, clock, progress))
+                answers = proofs.create_task(_prove_answers(desired, version, messenger, clock, progress))
                 passing = proofs.create_task(_prove_passing(desired, registry, clock, progress))
     except TimeoutError:
         now = progress.now
@@ -189,9 +190,12 @@ def _parts(rows: Sequence[_Row]) -> Iterable[Sequence[_Row]]:
 
 
 async def _prove_answers(
-    desired: Mapping[AgentId, str], messenger: Messenger, clock: Clock, progress: _Progress
+    desired: Mapping[AgentId, str], version: int, messenger: Messenger, clock: Clock, progress: _Progress
 ) -> dict[str, int]:
-    """One question to each shard that should hold agents, again until its answer names exactly those."""
+    """One question to each shard that should hold agents, again until its answer names exactly those.
+
+    A host that is asked about a version it has not read yet reads it at once.
+    """
     by_shard: dict[int, set[AgentId]] = {}
     for agent_id in desired:
         by_shard.setdefault(shard_of(agent_id), set()).add(agent_id)
@@ -202,7 +206,7 @@ async def _prove_answers(
         nonlocal answered
         while True:
             async with gate:
-                names = await _agents_of(min(expected), messenger, clock)
+                names = await _agents_of(min(expected), version, messenger, clock)
             if names is not None and expected == names:
                 answered += len(expected)
                 progress.update(answered=answered)
@@ -215,8 +219,8 @@ async def _prove_answers(
     return dict(Counter(desired.values()))
 
 
-async def _agents_of(any_agent: AgentId, messenger: Messenger, clock: Clock) -> set[str] | None:
-    question = Envelope(kind=PING_ALL, deadline=clock.wall() + _ASK_SECONDS)
+async def _agents_of(any_agent: AgentId, version: int, messenger: Messenger, clock: Clock) -> set[str] | None:
+    question = Envelope(kind=PING_ALL, payload={"version": version}, deadline=clock.wall() + _ASK_SECONDS)
     try:
         answer = await messenger.ask(agent_subject(any_agent), question, timeout=_ASK_SECONDS)
     except ColonyError as error:

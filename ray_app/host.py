@@ -20,23 +20,13 @@ from colony.lifecycle import TaskOwner, task_owner
 from colony.llm.port import LanguageModel
 from colony.messaging.port import Envelope, Messenger, Subscription
 from colony.registry.port import Registry
-from ray_app.admission import Admission
-from ray_app.announce import Announcer
-from ray_app.batches import Batches
-from ray_app.commits import Committer
-from ray_app.context import Fetcher, Surroundings
-from ray_app.crew import Crew
-from ray_app.lanes import LaneWatch
-from ray_app.lease import LeaseKeeper
-from ray_app.mail import MailRoom
-from ray_app.perform import Performer
-from ray_app.population import AgentLoader, Population
-from ray_app.shards import ShardKeeper
+from ray_app.context import Fetcher
+from ray_app.host_parts import HostPorts, assemble
+from ray_app.population import AgentLoader
 
 _log = structlog.get_logger(__name__)
 
 CANCEL_SUBJECT: Final = "colony.event.cancel.*"
-_REFRESH_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 2.0
 
@@ -44,90 +34,29 @@ _STOP_SECONDS: Final = 2.0
 class Host:
     """Runs agents for as long as its lease lives. Made by `open_host`."""
 
-    def __init__(
-        self,
-        slot: int,
-        incarnation: str,
-        ledger: Ledger,
-        messenger: Messenger,
-        registry: Registry | None,
-        config: Config,
-        loader: AgentLoader,
-        *,
-        model: LanguageModel | None = None,
-        fetcher: Fetcher | None = None,
-        data_roots: Sequence[str] = (),
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, slot: int, incarnation: str, ports: HostPorts, config: Config) -> None:
         self.slot = slot
         self.name = host_name(slot)
         self.incarnation = incarnation
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why this host is over; its process should exit then."""
-        fleet = config.fleet
-        self._clock: Clock = clock or SystemClock()
-        self._messenger = messenger
+        self._ledger = ports.ledger
+        self._messenger = ports.messenger
         self._draining = False
         self._cancels: Subscription | None = None
-        self._ledger = ledger
-        self._lease = LeaseKeeper(
-            ledger, self._clock, incarnation=incarnation, host=self.name, seconds=fleet.lease_seconds
-        )
-        self._population = Population(fleet.types, loader)
-        self._around = Surroundings(
-            ledger,
-            messenger,
-            self._clock,
-            model=model,
-            model_timeout=config.model.timeout,
-            fetcher=fetcher,
-            data_roots=data_roots,
-            lease_valid=self._lease.valid,
-        )
-        self._performer = Performer(ledger, self._population, self._around, self._clock)
-        self._watch = LaneWatch(self._clock)
-        self._announcer = Announcer(
-            messenger,
-            registry,
-            self._population,
-            self._clock,
-            host=self.name,
-            incarnation=incarnation,
-            beat=self.status,
-            valid=self._lease.valid,
-        )
-        self._mail = MailRoom(
-            ledger,
-            self._population,
-            self._performer,
-            lambda: self._shards,
-            self._lease,
-            self._watch,
-            self._clock,
-            queue_length=fleet.queue_length,
-            beat=self.status,
-        )
-        self._shards = ShardKeeper(
-            ledger,
-            messenger,
-            self._population,
-            self._clock,
-            incarnation=incarnation,
-            intake=self._mail.intake,
-            changed=self._announcer.changed,
-        )
-        self._admission = Admission(fleet.host_memory_mb, fleet.queue_length, self._clock)
-        crew = Crew(
-            ledger=ledger,
-            population=self._population,
-            performer=self._performer,
-            committer=Committer(ledger, self._shards, self._lease, self._clock),
-            lease=self._lease,
-            watch=self._watch,
-            concurrency=fleet.task_concurrency,
-            slots=asyncio.Semaphore(fleet.task_concurrency),
-        )
-        self._batches = Batches(ledger, crew, self._admission, self._clock)
+        parts = assemble(self.name, incarnation, ports, config, self.status)
+        self._lease = parts.lease
+        self._population = parts.population
+        self._performer = parts.performer
+        self._around = parts.around
+        self._watch = parts.watch
+        self._announcer = parts.announcer
+        self._shards = parts.shards
+        self._mail = parts.mail
+        self._reception = parts.reception
+        self._groups = parts.groups
+        self._admission = parts.admission
+        self._batches = parts.batches
 
     # What the reconciler and the dispatcher ask of a host.
 
@@ -182,6 +111,7 @@ class Host:
             await self._ledger.drain_lease(self.incarnation)
             self._batches.halt()
             await self._batches.finish(grace)
+            await self._groups.aclose()
             await self._mail.finish(min(grace, _STOP_SECONDS))
             self._mail.close()
             await self._shards.release_all()
@@ -190,6 +120,7 @@ class Host:
             _log.warning("the host could not leave in good order", host=self.name, error=str(error))
             await self.fence("leaving failed")
         await self._announcer.leave()
+        await self._announcer.tell_fact("host-left")
         self._end("drained")
 
     async def fence(self, reason: str) -> None:
@@ -199,8 +130,10 @@ class Host:
         self._mail.close()
         self._end(reason)
         await self._shards.drop_all()
+        await self._groups.aclose()
         await self._batches.aclose()
         await self._mail.aclose()
+        await self._announcer.tell_fact("host-fenced", reason=reason)
 
     def _end(self, reason: str) -> None:
         if not self.ended.done():
@@ -222,10 +155,12 @@ class Host:
         tasks.start(self._batches.watch_cancels(), name="cancel marks")
         tasks.start(self._mail.run_sweep(), name="durable messages")
         tasks.start(self._performer.run_sleeper(), name="sleeper")
-        tasks.start(self._refresh_loop(), name="desired agents")
+        tasks.start(self._shards.run_refresh(), name="desired agents")
+        tasks.start(self._groups.run(), name="types and topics")
         tasks.start(self._announcer.run_lag(), name="loop lag")
         tasks.start(self._announcer.run_beats(), name="heartbeat")
         tasks.start(self._announcer.run_publishing(), name="registry")
+        tasks.start(self._announcer.introduce(), name="introduction")
         tasks.start(self._watch_tasks(tasks), name="background watch")
 
     async def close(self) -> None:
@@ -236,6 +171,8 @@ class Host:
         await self._batches.aclose()
         await self._mail.aclose()
         await self._shards.drop_all()
+        await self._groups.aclose()
+        await self._announcer.aclose()
         if self._cancels is not None:
             await self._cancels.aclose()
 
@@ -249,14 +186,6 @@ class Host:
     async def _watch_tasks(self, tasks: TaskOwner) -> None:
         error = await tasks.failed
         await self.fence(f"a background task failed: {error!r}")
-
-    async def _refresh_loop(self) -> None:
-        while True:
-            await self._clock.sleep(_REFRESH_SECONDS)
-            try:
-                await self._shards.refresh()
-            except (ColonyError, TimeoutError) as error:
-                _log.warning("desired agents could not be read", host=self.name, error=str(error))
 
     def _take_cancel(self, subject: str, envelope: Envelope, reply: object) -> None:
         self._batches.cancel(subject.rpartition(".")[2])
@@ -281,19 +210,10 @@ async def open_host(
 
     The ports stay the caller's to close. Raises `AlreadyExists` if the incarnation had a lease, `Unavailable`.
     """
-    host = Host(
-        slot,
-        incarnation,
-        ledger,
-        messenger,
-        registry,
-        config,
-        loader,
-        model=model,
-        fetcher=fetcher,
-        data_roots=data_roots,
-        clock=clock,
+    ports = HostPorts(
+        ledger, messenger, registry, clock or SystemClock(), loader, model=model, fetcher=fetcher, data_roots=data_roots
     )
+    host = Host(slot, incarnation, ports, config)
     async with task_owner() as tasks:
         await host.open(tasks)
         try:

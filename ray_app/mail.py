@@ -12,7 +12,7 @@ import structlog
 
 from agents.base import AgentTask
 from colony.clock import Clock
-from colony.contracts import DurableMessage, HostBeat, StateRow
+from colony.contracts import DurableMessage, StateRow
 from colony.errors import ColonyError, Fenced, NotFound, Overloaded
 from colony.ids import Id
 from colony.ledger.port import Ledger
@@ -31,7 +31,9 @@ PING: Final = "ping"
 """Answered for any agent of the host, without waking it: `{"agent", "host", "incarnation"}`."""
 
 PING_ALL: Final = "ping_all"
-"""To any address in a shard; answered with all agents of the shard: `{"shard", "agents", "host", "incarnation"}`."""
+"""To any address in a shard; answered with all agents of the shard: `{"shard", "agents", "host", "incarnation"}`.
+
+With `{"version": n}` the host also learns that the desired agents have that version now, and reads them soon."""
 
 HOST_STATUS: Final = "host_status"
 """To any address in a shard; answered with the heartbeat of the shard's host as of now, a `HostBeat`."""
@@ -67,13 +69,12 @@ class MailRoom:
         ledger: Ledger,
         population: Population,
         performer: Performer,
-        shards: Callable[[], ShardKeeper],
+        shards: ShardKeeper,
         lease: LeaseKeeper,
         watch: LaneWatch,
         clock: Clock,
         *,
         queue_length: int,
-        beat: Callable[[], HostBeat],
     ) -> None:
         self._ledger = ledger
         self._population = population
@@ -83,7 +84,6 @@ class MailRoom:
         self._watch = watch
         self._clock = clock
         self._limit = queue_length
-        self._beat = beat
         self._ready: AgeingQueue[Mail] = AgeingQueue(queue_length)
         self._parked = 0
         self._lanes: set[asyncio.Task[None]] = set()
@@ -102,26 +102,21 @@ class MailRoom:
         """Lanes that handle messages."""
         return len(self._lanes)
 
-    def intake(self, subject: str, envelope: Envelope, reply: Reply | None) -> None:
-        """Called in the read loop: answers pings, queues the rest, refuses what cannot be taken. Never raises."""
-        if not self._lease.valid():
-            return
-        if envelope.kind == PING_ALL:
-            self._answer_shard(subject, reply)
-            return
-        if envelope.kind == HOST_STATUS:
-            self._answer(reply, self._beat().model_dump(mode="json"))
-            return
-        name = subject.rpartition(".")[2]
-        cell = self._population.find(name)
-        if cell is None or cell.shard.closing or not self._open:
-            self._refuse(reply, NotFound(f"There is no agent {name[:64]} on {self._lease.host}."))
-        elif envelope.kind == PING:
-            self._answer(reply, {"agent": cell.agent_id})
-        elif envelope.deadline is not None and envelope.deadline < self._clock.wall():
+    def accept(self, mail: Mail) -> None:
+        """Queue a message, or refuse it. Called in the read loop; never raises."""
+        deadline = mail.envelope.deadline
+        if not self._open:
+            self.refuse(mail.reply, NotFound(f"{self._lease.host} takes no more messages."))
+        elif deadline is not None and deadline < self._clock.wall():
             self.dropped += 1
         else:
-            self._take(Mail(cell, envelope, reply))
+            self._take(mail)
+
+    def refuse(self, reply: Reply | None, error: Exception) -> None:
+        """Answer with an error, if somebody waits."""
+        self.dropped += 1
+        if reply is not None and self._lease.valid():
+            reply(Envelope(kind="error", error=type(error).__name__, error_message=str(error)))
 
     def close(self) -> None:
         """Take no more messages."""
@@ -167,7 +162,7 @@ class MailRoom:
         if message_id and (message_id in self._durable or message_id in self._done):
             return
         if self.waiting() >= self._limit:
-            self._refuse(mail.reply, Overloaded(f"{self._limit} messages wait on {self._lease.host}."))
+            self.refuse(mail.reply, Overloaded(f"{self._limit} messages wait on {self._lease.host}."))
             return
         self._ready.push(mail, _priority(mail), self._clock.monotonic())
         if message_id:
@@ -235,7 +230,7 @@ class MailRoom:
                 self._respond(mail, handled)
         except (ColonyError, TimeoutError) as error:
             self._population.sleep(cell)
-            self._refuse(mail.reply, error)
+            self.refuse(mail.reply, error)
         finally:
             self._durable.discard(envelope.message_id)
             self._inside -= 1
@@ -262,7 +257,7 @@ class MailRoom:
         try:
             fresh = await self._finish(message_id, cell, handled.state)
         except Fenced:
-            await self._shards().verify()
+            await self._shards.verify()
             raise
         self._durable.discard(message_id)
         self._remember(message_id)
@@ -290,7 +285,7 @@ class MailRoom:
         return message_id
 
     async def _finish(self, message_id: str, cell: AgentCell, state: bytes | None) -> bool:
-        if not self._lease.valid() or not self._shards().owns(cell.shard):
+        if not self._lease.valid() or not self._shards.owns(cell.shard):
             raise Fenced(f"{self._lease.host} does not own the shard any more.")
         row = None if state is None else StateRow(cell.agent_id, state)
         epochs = {cell.shard.number: cell.shard.epoch}
@@ -318,24 +313,6 @@ class MailRoom:
                 kind=mail.envelope.kind, payload=dict(handled.result.value), sender=mail.cell.agent_id
             )
         )
-
-    def _refuse(self, reply: Reply | None, error: Exception) -> None:
-        self.dropped += 1
-        if reply is not None and self._lease.valid():
-            reply(Envelope(kind="error", error=type(error).__name__, error_message=str(error)))
-
-    def _answer(self, reply: Reply | None, payload: dict[str, object]) -> None:
-        if reply is not None:
-            payload.update(host=self._lease.host, incarnation=self._lease.incarnation)
-            reply(Envelope(kind="pong", payload=payload))
-
-    def _answer_shard(self, subject: str, reply: Reply | None) -> None:
-        number = subject.split(".")[2]
-        shard = self._population.shards.get(int(number)) if number.isdigit() else None
-        if shard is None or shard.closing:
-            self._refuse(reply, NotFound(f"{self._lease.host} does not own shard {number[:8]}."))
-        else:
-            self._answer(reply, {"shard": shard.number, "agents": list(shard.agents)})
 
 
 def _priority(mail: Mail) -> Priority:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from agents.base import Agent
@@ -22,7 +22,7 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 class AgentKind:
     """What all agents of one type share."""
 
-    __slots__ = ("_loader", "_made", "config", "name", "options", "stateful", "tags")
+    __slots__ = ("_loader", "_made", "config", "name", "options", "stateful", "tags", "topics")
 
     def __init__(self, name: AgentType, config: AgentTypeConfig, loader: AgentLoader) -> None:
         self.name = name
@@ -32,6 +32,7 @@ class AgentKind:
         self._made: type[Agent] | None = None
         self.stateful = False
         self.tags: tuple[str, ...] = ()
+        self.topics: tuple[str, ...] = ()
 
     def load(self) -> type[Agent]:
         """The class of this type, found once. Raises a `ColonyError` that says why it cannot be had."""
@@ -39,6 +40,7 @@ class AgentKind:
             made = self._loader(self.name, self.config)
             self.stateful = bool(getattr(made, "stateful", False))
             self.tags = tuple(getattr(made, "actions", _NOTHING))
+            self.topics = tuple(getattr(made, "topics", ()))
             self._made = made
         return self._made
 
@@ -144,6 +146,8 @@ class Population:
         self.shards: dict[int, ShardCell] = {}
         self.agents: dict[AgentId, AgentCell] = {}
         self.awake: set[AgentCell] = set()
+        self.turn = 0
+        """Counts choices among the agents of a type, so that each has its turn."""
 
     def kind(self, name: AgentType) -> AgentKind:
         """What agents of a type share; made on first use."""
@@ -209,6 +213,33 @@ class Population:
             )
             self._by_type[name] = found
         return found
+
+    def of_type_name(self, name: str) -> list[AgentCell]:
+        """Agents of the type called `name`, which need not be a known one."""
+        return self.of_type(cast(AgentType, name)) if name in self._kinds else []
+
+    def of_topic(self, topic: str) -> list[AgentCell]:
+        """Agents of all types that want a topic."""
+        kinds = [kind for kind in self._kinds.values() if topic in kind.topics]
+        return [cell for kind in kinds for cell in self.of_type(kind.name)]
+
+    def kinds_here(self) -> list[AgentKind]:
+        """The types of which this host has agents."""
+        # Not by `of_type`: sorting a hundred thousand for this would hold the loop up.
+        return list({cell.kind for cell in self.agents.values()})
+
+    def choose(self, cells: Sequence[AgentCell]) -> AgentCell | None:
+        """The next of these agents that is free, else the next; None if all are leaving this host."""
+        busy: AgentCell | None = None
+        for _ in range(len(cells)):
+            self.turn += 1
+            cell = cells[self.turn % len(cells)]
+            if cell.shard.closing:
+                continue
+            if cell.running < cell.kind.config.concurrency:
+                return cell
+            busy = busy or cell
+        return busy
 
     def find(self, name: str) -> AgentCell | None:
         """The agent called `name`, which need not be a valid id."""

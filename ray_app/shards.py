@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
 
 from colony.clock import Clock
-from colony.errors import Fenced
+from colony.errors import ColonyError, Fenced
 from colony.ids import shard_subject
 from colony.ledger.port import FleetLedger
-from colony.messaging.port import Intake, Messenger
+from colony.messaging.port import Envelope, Intake, Messenger
 from ray_app.population import Population, ShardCell
 
 _log = structlog.get_logger(__name__)
@@ -20,7 +21,16 @@ _log = structlog.get_logger(__name__)
 _DRAIN_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = 0.01
 _CALL_SECONDS: Final = 30.0
+_REFRESH_SECONDS: Final = 1.0
 _YIELD_EVERY: Final = 500
+
+
+def _deaf(_subject: str, _envelope: Envelope, _reply: object) -> None:
+    """Stands in until the keeper is connected."""
+
+
+def _nothing() -> None:
+    """Stands in until the keeper is connected."""
 
 
 class ShardKeeper:
@@ -34,18 +44,23 @@ class ShardKeeper:
         clock: Clock,
         *,
         incarnation: str,
-        intake: Intake,
-        changed: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._messenger = messenger
         self._population = population
         self._clock = clock
         self._incarnation = incarnation
-        self._intake = intake
-        self._changed = changed
+        self._intake: Intake = _deaf
+        self._changed: Callable[[], None] = _nothing
         self._lock = asyncio.Lock()
         self._version = -1
+        """Of the desired agents, as last read."""
+        self._hurry = asyncio.Event()
+
+    def connect(self, intake: Intake, changed: Callable[[], None]) -> None:
+        """Before the first shard: hand messages to `intake`, and say when the agents here are others."""
+        self._intake = intake
+        self._changed = changed
 
     def epochs(self, shards: Iterable[ShardCell]) -> dict[int, int]:
         """Shard -> epoch, as a commit needs it."""
@@ -86,6 +101,24 @@ class ShardKeeper:
             if changed:
                 self._changed()
         return changed
+
+    def hear_of(self, version: int) -> None:
+        """Somebody knows the desired agents in this version: read them soon if ours is older."""
+        if version > self._version:
+            self._hurry.set()
+
+    async def run_refresh(self) -> None:
+        """Read the desired agents every second, and as soon as a newer version is heard of, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REFRESH_SECONDS):
+                    await self._hurry.wait()
+            self._hurry.clear()
+            try:
+                await self.refresh()
+            except (ColonyError, TimeoutError) as error:
+                _log.warning("desired agents could not be read", error=str(error))
+                await self._clock.sleep(_REFRESH_SECONDS)
 
     async def verify(self) -> int:
         """Ask the ledger what is still ours and forget the rest with its memory; returns how many were lost."""

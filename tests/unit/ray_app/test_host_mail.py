@@ -123,8 +123,8 @@ async def test_a_host_that_slept_through_its_lease_says_nothing() -> None:
     told: list[Envelope] = []
     async with world.one_host() as host:
         host._lease._until = world.clock.monotonic() - 1  # the clock of a process that was stopped
-        host._mail.intake(agent_subject(agents[0]), envelope(PING), told.append)
-        host._mail.intake(agent_subject(agents[0]), envelope(), told.append)
+        host._reception.shard(agent_subject(agents[0]), envelope(PING), told.append)
+        host._reception.shard(agent_subject(agents[0]), envelope(), told.append)
         with pytest.raises(Fenced):
             host._around.check_lease()
         _, request = await world.job([{}])

@@ -1,0 +1,119 @@
+"""What a host is made of, put together. No I/O and no decision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from colony.clock import Clock
+from colony.config.model import Config
+from colony.contracts import HostBeat
+from colony.ledger.port import Ledger
+from colony.llm.port import LanguageModel
+from colony.messaging.port import Messenger
+from colony.registry.port import Registry
+from ray_app.admission import Admission
+from ray_app.announce import Announcer
+from ray_app.batches import Batches
+from ray_app.commits import Committer
+from ray_app.context import Fetcher, Surroundings
+from ray_app.crew import Crew
+from ray_app.groups import Groups
+from ray_app.lanes import LaneWatch
+from ray_app.lease import LeaseKeeper
+from ray_app.mail import MailRoom
+from ray_app.perform import Performer
+from ray_app.population import AgentLoader, Population
+from ray_app.reception import Reception
+from ray_app.shards import ShardKeeper
+
+
+@dataclass(frozen=True)
+class HostPorts:
+    """The outside world of a host; closing it is the business of whoever opened it."""
+
+    ledger: Ledger
+    messenger: Messenger
+    registry: Registry | None
+    clock: Clock
+    loader: AgentLoader
+    model: LanguageModel | None = None
+    fetcher: Fetcher | None = None
+    data_roots: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class HostParts:
+    """See the module of each."""
+
+    lease: LeaseKeeper
+    population: Population
+    performer: Performer
+    around: Surroundings
+    watch: LaneWatch
+    announcer: Announcer
+    shards: ShardKeeper
+    mail: MailRoom
+    reception: Reception
+    groups: Groups
+    admission: Admission
+    batches: Batches
+
+
+def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat: Callable[[], HostBeat]) -> HostParts:
+    """The parts of host `name`, wired to each other. `beat` says what a heartbeat says."""
+    fleet, ledger, messenger, clock = config.fleet, ports.ledger, ports.messenger, ports.clock
+    lease = LeaseKeeper(ledger, clock, incarnation=incarnation, host=name, seconds=fleet.lease_seconds)
+    population = Population(fleet.types, ports.loader)
+    around = _surroundings(ports, config, lease)
+    performer = Performer(ledger, population, around, clock)
+    watch = LaneWatch(clock)
+    announcer = Announcer(
+        messenger,
+        ports.registry,
+        population,
+        clock,
+        host=name,
+        incarnation=incarnation,
+        beat=beat,
+        valid=lease.valid,
+    )
+    shards = ShardKeeper(ledger, messenger, population, clock, incarnation=incarnation)
+    mail = MailRoom(ledger, population, performer, shards, lease, watch, clock, queue_length=fleet.queue_length)
+    reception = Reception(population, mail, lease, beat=beat, heard_of=shards.hear_of)
+    groups = Groups(messenger, population, clock, any_of_type=reception.any_of_type, topic=reception.topic)
+
+    def agents_changed() -> None:
+        announcer.changed()
+        groups.changed()
+
+    shards.connect(reception.shard, agents_changed)
+    admission = Admission(fleet.host_memory_mb, fleet.queue_length, clock)
+    crew = Crew(
+        ledger=ledger,
+        population=population,
+        performer=performer,
+        committer=Committer(ledger, shards, lease, clock),
+        lease=lease,
+        watch=watch,
+        concurrency=fleet.task_concurrency,
+        slots=asyncio.Semaphore(fleet.task_concurrency),
+    )
+    batches = Batches(ledger, crew, admission, clock)
+    return HostParts(
+        lease, population, performer, around, watch, announcer, shards, mail, reception, groups, admission, batches
+    )
+
+
+def _surroundings(ports: HostPorts, config: Config, lease: LeaseKeeper) -> Surroundings:
+    return Surroundings(
+        ports.ledger,
+        ports.messenger,
+        ports.clock,
+        model=ports.model,
+        model_timeout=config.model.timeout,
+        fetcher=ports.fetcher,
+        data_roots=ports.data_roots,
+        lease_valid=lease.valid,
+    )
