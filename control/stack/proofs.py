@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from colony.config.endpoints import Endpoints, read_secret
@@ -14,7 +15,8 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
 from control.stack.probes import http_answers
-from workflows.client import connect
+from control.stack.proofs_hosts import agents_to_ask, ask_agent
+from control.stack.proofs_temporal import temporal_answers, worker_works, workers_ask_for_tasks
 
 PROOF_SECONDS: Final = 10.0
 
@@ -36,15 +38,6 @@ async def ledger_answers(endpoints: Endpoints) -> str:
     """Postgres answers, and its schema is the one of this version."""
     async with open_ledger(endpoints.postgres, pool_size=1, name="doctor") as ledger:
         return f"round trip {await ledger.ping() * 1000:.1f} ms"
-
-
-async def temporal_answers(endpoints: Endpoints) -> str:
-    """Temporal answers and has the namespace."""
-    async with connect(endpoints.temporal) as client:
-        healthy = await client.service_client.check_health()
-    if not healthy:
-        raise Unavailable("Temporal says that it is not healthy.")
-    return f"namespace {endpoints.temporal.namespace}"
 
 
 async def bus_answers(endpoints: Endpoints) -> str:
@@ -72,16 +65,31 @@ async def ray_answers(endpoints: Endpoints) -> str:
 PROOFS: list[tuple[str, Proof]] = [
     ("ledger", ledger_answers),
     ("temporal", temporal_answers),
+    ("task queues", workers_ask_for_tasks),
+    ("worker", worker_works),
     ("bus", bus_answers),
     ("registry", registry_answers),
     ("ray", ray_answers),
 ]
-"""Name and proof, in the order of the layers; proofs of hosts are appended by the modules that know them."""
+"""Name and proof, in the order of the layers."""
 
 
-async def prove(endpoints: Endpoints, proofs: Sequence[tuple[str, Proof]] | None = None) -> list[Verdict]:
-    """Run all proofs at the same time."""
-    return list(await asyncio.gather(*(_prove_one(name, proof, endpoints) for name, proof in (proofs or PROOFS))))
+async def prove(endpoints: Endpoints) -> list[Verdict]:
+    """Run all proofs at the same time: of every link, and of every host by a task to one of its agents."""
+    links = asyncio.gather(*(_prove_one(name, proof, endpoints) for name, proof in PROOFS))
+    hosts = _prove_hosts(endpoints)
+    return [verdict for part in await asyncio.gather(links, hosts) for verdict in part]
+
+
+async def _prove_hosts(endpoints: Endpoints) -> list[Verdict]:
+    try:
+        async with asyncio.timeout(PROOF_SECONDS):
+            agents = await agents_to_ask(endpoints)
+    except ColonyError as error:
+        return [Verdict("hosts", passed=False, detail=str(error), milliseconds=0.0)]
+    except TimeoutError:
+        return [Verdict("hosts", passed=False, detail="the ledger does not name them", milliseconds=0.0)]
+    return await asyncio.gather(*(_prove_one(agent.host, partial(ask_agent, agent), endpoints) for agent in agents))
 
 
 async def _prove_one(name: str, proof: Proof, endpoints: Endpoints) -> Verdict:
