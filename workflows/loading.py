@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import PurePath
 
 from colony.contracts import BadRow, JobPlan, StepKind, StepLoad, StepPlan
 from colony.errors import BadInput
 from colony.ledger.port import JobLedger
+from workflows.naming import about_file
 from workflows.sources import read_rows
 
 
 async def load_tasks_of(ledger: JobLedger, plan: JobPlan, step: StepPlan) -> StepLoad:
     """Load one step; the same call again changes nothing. Raises `BadInput`, or what the ledger raises."""
     if step.kind is StepKind.LOAD:
-        return await _load_source(ledger, plan, step)
+        with about_file(PurePath(plan.source.path).name if plan.source is not None else ""):
+            return await _load_source(ledger, plan, step)
     if step.over is None:
         raise BadInput(f"Step {step.name!r} is over no step.")
     if step.kind is StepKind.REDUCE:

@@ -13,6 +13,7 @@ from colony.contracts import JobPlan, SourcePin, StepKind, StepPlan
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
 from workflows.contracts import JobInput, OpenJob, RangeSource
+from workflows.naming import about_file
 from workflows.policies import MAX_INPUT
 from workflows.sources import pin_file, pin_range, resolve_source
 
@@ -56,7 +57,9 @@ def pin_source(job: JobInput, template: TemplateConfig, roots: Sequence[Path]) -
         if job.columns:
             raise BadInput("A generated range has no columns.", remedy="Leave out `columns`.")
         return pin_range(source, template)
-    return pin_file(resolve_source(source, roots), template, job.columns)
+    path = resolve_source(source, roots)
+    with about_file(path.name):
+        return pin_file(path, template, job.columns)
 
 
 def plan_steps(job: JobInput, template: TemplateConfig) -> tuple[StepPlan, ...]:

@@ -16,8 +16,8 @@ from tests.running_stack import RunningStack
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-PRAISE = "The battery lasts for days and the screen is wonderful, I love it"
-BLAME = "Terrible sound, the cable broke and support was rude, I hate it"
+PRAISE = "The battery lasts for days and the screen is wonderful"
+BLAME = "Terrible sound and the cable broke and support was rude"
 
 
 def write_reviews(folder: Path, count: int = 60) -> Path:
