@@ -66,11 +66,11 @@ def print_addresses(console: Console, files: list[Path]) -> None:
             console.print(f"  {name:<16} {address}", highlight=False)
     console.print("\n[bold]Next[/]")
     for command, what in (
-        ("bin/colony status", "what runs, where, and what it costs"),
+        ("bin/colony status", "what runs and what it costs"),
         ("bin/colony jobs", "the jobs so far"),
         (".venv/bin/python deploy_agents.py --count 1000", "scale the fleet"),
     ):
-        console.print(f"  {command:<48} {what}", highlight=False)
+        console.print(f"  {command:<46} {what}", highlight=False)
     console.print("\nThe stack stays up; `make down` ends it.")
 
 

@@ -57,9 +57,10 @@ class RunningStack:
 
     def logs(self) -> str:
         """The ends of all logs, for the message of a failed test."""
-        parts = []
-        for path in sorted((self.home / "logs").glob("*.log")):
-            parts.append(f"== {path.name}\n" + path.read_text(errors="replace")[-3000:])
+        parts = [
+            f"== {path.name}\n" + path.read_text(errors="replace")[-3000:]
+            for path in sorted((self.home / "logs").glob("*.log"))
+        ]
         return "\n".join(parts)
 
 

@@ -28,6 +28,8 @@ def render_terminal(report: ReviewReport, run: RunFacts) -> RenderableType:
         parts += [Text(), *_quotes(report)]
         if report.agreement is not None:
             parts += [Text(), _agreement(report)]
+    if run.phases and run.seconds:
+        parts += [Text(), *_times(run)]
     if run.bad_rows or run.failed:
         parts += [Text(), _problems(run)]
     title = f"Review analysis{f': {one_line(run.source, 44)}' if run.source else ''}"
@@ -40,10 +42,6 @@ def _headline(report: ReviewReport, run: RunFacts) -> Text:
     text = Text.assemble((f"{report.reviews:,}", "bold"), " reviews, mean score ", (f"{report.mean:+.2f}", "bold"))
     if report.duplicates:
         text.append(f", {report.duplicates:,} repeated")
-    if run.seconds:
-        text.append(f", {run.seconds:.1f} s")
-    if run.agents:
-        text.append(f", {run.agents:,} agents on {run.hosts} hosts")
     return text
 
 
@@ -90,6 +88,15 @@ def _agreement(report: ReviewReport) -> Text:
     if found.baseline_pearson is not None:
         text.append(f" (VADER alone {found.baseline_pearson:.3f})")
     return text
+
+
+def _times(run: RunFacts) -> list[RenderableType]:
+    """How long it took, and where the time went."""
+    whole = f"{run.tasks:,} tasks in {run.seconds:.1f} s, {run.tasks_per_second:,.0f} a second"
+    if run.agents:
+        whole += f", by {run.agents:,} agents on {run.hosts} hosts"
+    stretches = " · ".join(f"{phase.name} {phase.seconds:.2f} s" for phase in run.phases)
+    return [Text(whole), Text(f"time: {stretches}", style="dim")]
 
 
 def _problems(run: RunFacts) -> Text:

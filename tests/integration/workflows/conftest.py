@@ -55,7 +55,7 @@ def _scrubbed(value: Any, folder: str) -> Any:
     if isinstance(value, list):
         return [_scrubbed(each, folder) for each in cast("list[Any]", value)]
     if isinstance(value, str):
-        return value.replace(f"@{socket.gethostname()}", "@host")
+        return value.replace(f"@{socket.gethostname()}", "@host").replace(f"{Path.cwd()}/", "")
     if not isinstance(value, dict):
         return value
     fields = cast("dict[str, Any]", value)
