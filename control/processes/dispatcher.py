@@ -15,7 +15,7 @@ from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
 from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available
-from control.processes.ready import ready
+from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
 from control.settings import load_settings
 from ray_app.connect import open_ray_hosts
@@ -47,7 +47,7 @@ async def main() -> None:
         reconciler = await stack.enter_async_context(open_reconciler(ledger, hosts, registry, messenger, config))
         owner.start(reconciler.run(stop), name="reconciler")
         activities = DispatchActivities(HostBatchRunner(hosts, on_trouble=reconciler.poke))
-        with ready(home, "dispatcher"):
+        async with ready_and_beating(home, "dispatcher"):
             workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
             await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()

@@ -1,11 +1,19 @@
-"""How a process of ours says that it is ready: a file with its pid, written last and removed first."""
+"""How a process of ours says that it is ready: a file with its pid, written last and removed first.
+
+Those with an event loop touch the file from it: a process that hangs falls silent.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+BEAT_SECONDS: Final = 2.0
 
 
 def ready_file(home: Path, name: str) -> Path:
@@ -28,9 +36,30 @@ def ready(home: Path, name: str) -> Generator[None]:
             path.unlink(missing_ok=True)
 
 
-def is_ready(home: Path, name: str, pid: int) -> bool:
-    """Whether the process with this pid has said so."""
+@asynccontextmanager
+async def ready_and_beating(home: Path, name: str) -> AsyncGenerator[None]:
+    """Like `ready`, and say every 2 s that the event loop runs."""
+    with ready(home, name):
+        beats = asyncio.create_task(_beat(ready_file(home, name)), name="sign of life")
+        try:
+            yield
+        finally:
+            beats.cancel()
+            await asyncio.gather(beats, return_exceptions=True)
+
+
+async def _beat(path: Path) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        with suppress(OSError):
+            os.utime(path)
+
+
+def is_ready(home: Path, name: str, pid: int, *, oldest: float | None = None) -> bool:
+    """Whether the process with this pid has said so, at most `oldest` seconds ago where that is given."""
+    path = ready_file(home, name)
     try:
-        return ready_file(home, name).read_text(encoding="ascii") == str(pid)
+        said = path.read_text(encoding="ascii") == str(pid)
+        return said and (oldest is None or time.time() - path.stat().st_mtime <= oldest)
     except OSError:
         return False

@@ -62,6 +62,7 @@ def spec(context: StackContext) -> ServiceSpec:
         environment=context.server_environment(**consul_environment()),
         folder=context.paths.run,
         probe=probe,
+        patience=30.0,
         prepare=prepare,
         finish=finish,
         stop_stage=3,

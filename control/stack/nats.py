@@ -55,6 +55,7 @@ def spec(context: StackContext) -> ServiceSpec:
         environment=context.server_environment(GOMEMLIMIT="128MiB"),
         folder=context.paths.run,
         probe=probe,
+        patience=30.0,
         prepare=prepare,
         stop_stage=3,
         stop_signal=signal.SIGTERM,

@@ -112,6 +112,7 @@ def spec(context: StackContext) -> ServiceSpec:
         environment=context.server_environment(LC_ALL="C.UTF-8", PGDATA=str(place)),
         folder=place,
         probe=probe,
+        patience=60.0,  # a crash of one backend makes all of them recover
         prepare=prepare,
         finish=finish,
         stop_stage=4,

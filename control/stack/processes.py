@@ -25,16 +25,26 @@ class OwnProcess:
     stop_stage: int = 0
     ray: bool = False
     """Whether it talks to Ray and so gets the token."""
+    beats: bool = False
+    """Whether it says again and again that it lives."""
+
+
+SILENT_SECONDS: Final = 10.0
+"""A sign of life older than this is none; one is given every 2 s."""
+
+PATIENCE: Final = 10.0
+"""Seconds without a sign of life, after those, until a process is started again."""
 
 
 OWN: Final = (
-    OwnProcess("worker", ("postgres", "temporal", "nats")),
+    OwnProcess("worker", ("postgres", "temporal", "nats"), beats=True),
     OwnProcess(
         "dispatcher",
         ("postgres", "temporal", "nats", "consul", "ray"),
         follows=("ray",),
         stop_seconds=25.0,
         ray=True,
+        beats=True,
     ),
     OwnProcess("model", (), port="model", stop_stage=1),
 )
@@ -54,7 +64,8 @@ def spec(context: StackContext, process: OwnProcess) -> ServiceSpec:
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(context.secret("ray-token"))}
 
     async def probe(pid: int) -> bool:
-        return is_ready(context.paths.home, process.name, pid)
+        oldest = SILENT_SECONDS if process.beats else None
+        return is_ready(context.paths.home, process.name, pid, oldest=oldest)
 
     return ServiceSpec(
         name=process.name,
@@ -64,6 +75,7 @@ def spec(context: StackContext, process: OwnProcess) -> ServiceSpec:
         environment=environment,
         folder=REPOSITORY,
         probe=probe,
+        patience=PATIENCE if process.beats else None,
         depends_on=process.depends_on,
         follows=process.follows,
         stop_stage=process.stop_stage,

@@ -20,6 +20,7 @@ from control.stack.stopping import kill_service, stop_service
 
 PROBE_EVERY = 0.1
 PREPARE_SECONDS = 180.0
+ANSWER_SECONDS = 5.0
 
 
 class Service:
@@ -92,6 +93,14 @@ class Service:
         self._reap()
         processes = self.record.processes
         return bool(processes) and all(alive(identity) for identity in processes.values())
+
+    async def answers(self) -> bool:
+        """Whether the ready service answers its probe in time."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._ready_now()
+        except TimeoutError:
+            return False
 
     @property
     def lived_seconds(self) -> float:

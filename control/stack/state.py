@@ -30,6 +30,8 @@ class ServiceRecord(Frozen):
     processes: dict[str, Identity] = Field(default_factory=dict[str, Identity])
     """The processes that must live."""
     restarts: int = 0
+    last_restart: str = ""
+    """Why the last of them: `died` or `frozen`, or the service this one follows."""
     since: float = 0.0
     """Wall time of the last change of state."""
     ready_seconds: float | None = None

@@ -60,6 +60,7 @@ def _service(record: ServiceRecord, entries: Iterable[Entry], *, living: bool) -
         "pss_mb": pss_mb(found),
         "processes": len(found),
         "restarts": record.restarts,
+        "last_restart": record.last_restart,
         "ready_seconds": record.ready_seconds,
         "note": record.note,
     }

@@ -164,29 +164,36 @@ async def supervise(orders: Orders) -> int:
     supervisor.enter("starting")
     endpoints = endpoints_of(context)
     endpoints.file.write_text(endpoints.model_dump_json(indent=1), encoding="utf-8")
-    code = 0
-    async with task_owner() as owner:
-        up = owner.start(_bring_up(supervisor), name="bring-up")
-        asked = asyncio.create_task(stop.wait())
-        await asyncio.wait({up, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if up.done() and (failure := up.result()) is not None:
-            code = 1
-            _log.error("stack did not come up", service=failure.service, error=failure.message)
-            await supervisor.stop()
-            supervisor.enter("failed", failure)
-            asked.cancel()
-            return code
-        if up.done():
-            supervisor.enter("ready")
-            owner.start(Guardian(supervisor.services, paths, owner).watch(), name="guardian")
-            await asyncio.wait({asked, owner.failed}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-    # The owner has closed: nothing is started any more.
+    failure = await _run(supervisor, paths, stop)
+    if failure is not None:
+        _log.error("stack failed", service=failure.service, error=failure.message)
     _log.info("stopping")
     supervisor.enter("stopping")
     await supervisor.stop()
-    supervisor.enter("stopped")
-    return code
+    supervisor.enter("stopped" if failure is None else "failed", failure)
+    return 0 if failure is None else 1
+
+
+async def _run(supervisor: Supervisor, paths: StackPaths, stop: asyncio.Event) -> Failure | None:
+    """Bring the stack up and watch it until `stop` is set; why it failed, if it did. Afterwards nothing is started."""
+    async with task_owner() as owner:
+        up = owner.start(_bring_up(supervisor), name="bring-up")
+        asked = owner.start(stop.wait(), name="stop-signal")
+        await asyncio.wait({up, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not up.done():
+            return None
+        failure = up.result() if up.exception() is None else _own_failure(up.exception())
+        if failure is None:
+            supervisor.enter("ready")
+            owner.start(Guardian(supervisor.services, paths, owner).watch(), name="guardian")
+            await asyncio.wait({asked, owner.failed}, return_when=asyncio.FIRST_COMPLETED)
+            if owner.failed.done():
+                failure = _own_failure(owner.failed.result())
+    return failure
+
+
+def _own_failure(error: BaseException | None) -> Failure:
+    return Failure(service="supervisor", message=f"The supervisor failed: {error!r}")
 
 
 async def _bring_up(supervisor: Supervisor) -> Failure | None:

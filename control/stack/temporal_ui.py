@@ -35,6 +35,7 @@ def spec(context: StackContext) -> ServiceSpec:
         environment=context.server_environment(GOMEMLIMIT=MEMORY_LIMIT),
         folder=context.paths.run,
         probe=probe,
+        patience=30.0,
         depends_on=("temporal",),
         prepare=prepare,
         stop_stage=1,

@@ -157,6 +157,35 @@ def test_a_stack_that_cannot_come_up_says_why_and_leaves_nothing(home: Path) -> 
     assert state(home).phase == "failed"
 
 
+async def test_a_frozen_server_is_started_again(home: Path) -> None:
+    colony(home, "up", "--only", "nats", "--free-ports")
+    frozen = pid_of(home, "nats")
+    os.kill(frozen, signal.SIGSTOP)
+    await assert_eventually(
+        lambda: service(home, "nats").state == "ready" and pid_of(home, "nats") != frozen, timeout=60
+    )
+    assert (service(home, "nats").restarts, service(home, "nats").last_restart) == (1, "frozen")
+
+
+def test_a_supervisor_that_cannot_watch_any_more_stops_the_stack_and_fails(home: Path) -> None:
+    blind = """
+import sys
+from control.stack import supervisor
+async def watch(self):
+    raise RuntimeError("blind")
+supervisor.Guardian.watch = watch
+sys.exit(supervisor.main())
+"""
+    command = [sys.executable, "-c", blind, "--home", str(home), "--only", "nats", "--free-ports"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    failure = state(home).failure
+    assert state(home).phase == "failed"
+    assert failure is not None
+    assert "blind" in failure.message
+    assert living(state(home)) == []
+
+
 def test_a_taken_configured_port_is_named(home: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
