@@ -31,8 +31,11 @@ def place(shards: Sequence[int], hosts: Sequence[str], owners: Mapping[int, str]
     by_size = sorted(held, key=lambda host: (-len(held[host]), host))
     limits = {host: quota + (rank < surplus) for rank, host in enumerate(by_size)}
     for host in by_size:
-        homeless.extend(held[host][limits[host] :])
-    room = [host for host in by_size for _ in range(limits[host] - len(held[host]))]
+        homeless.extend(_spread(held[host], len(held[host]) - limits[host]))
+    # In turn, not in blocks: the agents of a small fleet lie close together (ids that differ in a digit or two give
+    # neighbouring checksums), and a block of shards would put them all on one host.
+    places = [(place, host) for host in by_size for place in range(limits[host] - len(held[host]))]
+    room = [host for _, host in sorted(places)]
     return [
         Move(shard, source if (source := owners.get(shard, "")) in held else "", target)
         for shard, target in zip(sorted(homeless), room, strict=True)
@@ -48,3 +51,8 @@ def targets(shards: Sequence[int], hosts: Sequence[str], owners: Mapping[int, st
         if host in wanted:
             wanted[host].add(shard)
     return wanted
+
+
+def _spread(shards: Sequence[int], count: int) -> list[int]:
+    """`count` of these, evenly spaced."""
+    return [shards[number * len(shards) // count] for number in range(count)]

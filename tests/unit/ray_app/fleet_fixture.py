@@ -48,6 +48,8 @@ class Echo:
             case "ask":
                 answer = await ctx.ask(task.payload["who"], "echo", {"n": 7}, timeout=5)
                 return AgentResult(value={"answer": dict(answer)})
+            case "parameters":
+                return AgentResult(value=dict(task.parameters))
             case "deliver":
                 return AgentResult(value={"id": await ctx.deliver(task.payload["who"], "add", {"n": 1})})
             case _:
@@ -70,6 +72,7 @@ class Counter(Echo):
     """Counts in its durable state; `seen` is what it found before."""
 
     stateful = True
+    topics = ("news",)
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
         seen = ctx.state.get("n", 0)

@@ -50,9 +50,9 @@ def test_a_new_host_gets_only_what_the_other_has_let_go() -> None:
     hosts = [Seen(0, "a", 9), Seen(1, "b", 1)]
     leases = [lease(0, "a"), lease(1, "b")]
     first = plan_actions(Snapshot(2, hosts, leases, owners("a", "a", "a", "a")))
-    assert first == [Assign(1, "b", (), changes=False), Assign(0, "a", (0, 1), changes=True)]
-    second = plan_actions(Snapshot(2, hosts, leases, owners("a", "a", "", "")))
-    assert second == [Assign(0, "a", (0, 1), changes=False), Assign(1, "b", (2, 3), changes=True)]
+    assert first == [Assign(1, "b", (), changes=False), Assign(0, "a", (1, 3), changes=True)]
+    second = plan_actions(Snapshot(2, hosts, leases, owners("", "a", "", "a")))
+    assert second == [Assign(0, "a", (1, 3), changes=False), Assign(1, "b", (0, 2), changes=True)]
 
 
 def test_a_host_too_many_is_drained_and_gets_no_shards() -> None:

@@ -11,6 +11,7 @@ from colony.contracts import DurableMessage, HostBeat
 from colony.errors import ColonyError, Fenced, NoResponders, NotFound, Unavailable
 from colony.ids import AgentId, Id, agent_subject, shard_of
 from colony.messaging.port import Envelope
+from ray_app.announce import entry_of
 from ray_app.mail import HOST_STATUS, PING, PING_ALL
 from ray_app.population import AgentCell
 from tests.eventually import assert_eventually
@@ -149,9 +150,11 @@ def test_an_idle_agent_costs_less_than_a_kilobyte() -> None:
         for number in range(count):
             population.add_agent(AgentId(f"echo-{number:05d}"), kind, 1)
         population.of_type(kind)
+        published = [entry_of(cell, "colony-host-0") for cell in population.agents.values()]
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert len(published) == count
     assert used / count < 1024
     assert sys.getsizeof(next(iter(population.agents.values()))) < 200
     assert isinstance(next(iter(population.agents.values())), AgentCell)

@@ -5,6 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colony.ids import SHARDS, AgentType, agent_name, shard_of
 from ray_app.placement import place, targets
 
 HOSTS = st.lists(st.sampled_from([f"host-{n}" for n in range(8)]), unique=True, min_size=1)
@@ -37,3 +38,13 @@ def test_all_shards_are_owned_evenly_with_the_fewest_moves(
 def test_nobody_there_nothing_to_do() -> None:
     assert place(range(5), [], {}) == []
     assert targets(range(5), [], {}) == {}
+
+
+def test_the_agents_of_a_small_fleet_are_spread_over_the_hosts() -> None:
+    owners = {move.shard: move.target for move in place(range(SHARDS), ["a", "b"], {})}
+    grown = owners | {move.shard: move.target for move in place(range(SHARDS), ["a", "b", "c"], owners)}
+    for kind in ("research", "processing", "analysis", "monitoring", "coordination"):
+        shards = [shard_of(agent_name(AgentType(kind), number)) for number in range(24)]
+        for placed, hosts in ((owners, "ab"), (grown, "abc")):
+            counts = [sum(placed[shard] == host for shard in shards) for host in hosts]
+            assert min(counts) >= 3, (kind, counts)
