@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.pretty import Pretty
 
 from colony.errors import BadInput
 
@@ -29,6 +28,8 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Measure the running stack."""
+    from rich.pretty import Pretty  # takes a moment to import
+
     if name not in BENCHMARKS:
         raise BadInput(f"Benchmark {name!r} is unknown.", remedy=f"Known: {', '.join(BENCHMARKS)}.")
     module = importlib.import_module(f"bench.{name}")  # each pulls in clients of servers

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
-from colony.config.built_in import BUILT_IN
-from colony.config.endpoints import home_from_environment, read_endpoints
-from colony.config.load import Loaded, load_config
-from colony.config.schema import schema_text
 from colony.errors import NotFound
-from control.settings import load_file
-from workflows.templates import with_templates
+
+if TYPE_CHECKING:
+    from colony.config.load import Loaded
+
+# The model of the configuration takes most of a second to import: the commands do it, not `--help`.
 
 DEFAULT_FILE: Final = "agent_config.yaml"
 """Read when no file is named, no stack is there to name one, and this one exists."""
@@ -25,7 +24,7 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 def register(app: typer.Typer) -> None:
     """Add the `config` commands to `app`."""
-    group = typer.Typer(help="The configuration: show, check, schema.", no_args_is_help=True)
+    group = typer.Typer(help="The configuration: show, check, schema.", no_args_is_help=True, rich_markup_mode=None)
     group.command("show")(show)
     group.command("check")(check)
     group.command("schema")(schema)
@@ -38,6 +37,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the configuration in force."""
+    from control.settings import load_file
+
     loaded = load_file(_file_in_force(file))
     values = {key: _masked(value) for key, value in _flat(loaded.config.model_dump(mode="json"), "").items()}
     if as_json:
@@ -51,6 +52,10 @@ def show(
 
 def check(file: Annotated[Path, typer.Argument(help="Configuration file to check.")]) -> None:
     """Check a file, without the environment; the exit code is 0 when it is fine."""
+    from colony.config.built_in import BUILT_IN
+    from colony.config.load import load_config
+    from workflows.templates import with_templates
+
     loaded = load_config(file, environment={}, defaults=with_templates(BUILT_IN))
     fleet = loaded.config.fleet
     agents = sum(one.count for one in fleet.types.values())
@@ -60,10 +65,14 @@ def check(file: Annotated[Path, typer.Argument(help="Configuration file to check
 
 def schema() -> None:
     """Print the JSON schema of the file."""
+    from colony.config.schema import schema_text
+
     typer.echo(schema_text(), nl=False)
 
 
 def _file_in_force(named: Path | None) -> Path | None:
+    from colony.config.endpoints import home_from_environment, read_endpoints
+
     if named is not None:
         return named
     try:

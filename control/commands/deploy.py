@@ -39,6 +39,6 @@ def main() -> None:
     """Run it as a program of its own."""
     from control.cli import run_app
 
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command()(scale)
     run_app(app)

@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from colony.ids import AgentType
-
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -24,6 +22,7 @@ def agents(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Show passing agents: counts by type, or the agents of one type and where they live."""
+    from colony.ids import AgentType
     from colony.registry.open import open_registry  # takes a moment to import
     from colony.registry.port import AgentEntry
     from control.session import endpoints_here

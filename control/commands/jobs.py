@@ -7,15 +7,17 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from colony.contracts import JobState, JobView
 from colony.errors import BadInput
 from control.exit import FAILED_JOB
+
+if TYPE_CHECKING:
+    from colony.contracts import JobState, JobView  # takes a moment to import
 
 console = Console()
 
@@ -42,6 +44,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start a job, show its progress, print its report. Exit code 1 if the job fails."""
+    from colony.contracts import JobState
     from control.running import run_job  # the clients behind it take a second to import
 
     view, report = asyncio.run(
@@ -173,6 +176,8 @@ def _coloured(state: JobState) -> str:
 
 
 def _closing_line(view: JobView) -> None:
+    from colony.contracts import JobState
+
     took = "" if view.closed_at is None else f" after {view.closed_at - view.opened_at:.1f} s"
     reason = f": {view.reason}" if view.reason else ""
     console.print(f"Job {view.job} is {_coloured(view.state)}{took}{reason}")

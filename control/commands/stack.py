@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from colony.config.endpoints import home_from_environment, read_endpoints
 from colony.errors import BadInput, NotFound, Unavailable
 from control.exit import NOT_NOW
 
@@ -146,6 +145,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     """Check the machine and, when the stack is up, prove that each part answers. Exit code 3 if something fails."""
     from dataclasses import asdict
 
+    from colony.config.endpoints import read_endpoints
     from control.stack.doctor import examine
     from control.stack.lock import is_held
     from control.stack.paths import StackPaths
@@ -170,6 +170,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 
 def env(home: Home = None, as_json: Json = False) -> None:
     """Print addresses and token files for clients: `eval "$(colony env)"`."""
+    from colony.config.endpoints import read_endpoints
     from control.stack.environment import as_exports, client_environment
 
     variables = client_environment(read_endpoints(_home(home)))
@@ -177,6 +178,8 @@ def env(home: Home = None, as_json: Json = False) -> None:
 
 
 def _home(home: Path | None) -> Path:
+    from colony.config.endpoints import home_from_environment
+
     return home.resolve() if home is not None else home_from_environment()
 
 
