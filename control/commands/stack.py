@@ -59,7 +59,8 @@ def start_stack(
 ) -> None:
     """Bring the stack up and show how; a second call is quick and harmless.
 
-    Raises `Unavailable` when a service does not come up: its last log lines were printed and everything is stopped.
+    Raises `BadInput` when the supervisor refuses the orders, `Unavailable` when a service does not come up: its last
+    log lines were printed and everything is stopped.
     """
     from control.stack.launch import start
     from control.stack.orders import Orders
@@ -71,6 +72,8 @@ def start_stack(
         record, already = start(orders, progress.show)
     if record.failure is not None:
         failure = record.failure
+        if not failure.service:
+            raise BadInput(failure.message, remedy=failure.remedy)
         _print_last_lines(console, StackPaths(orders.home), failure.service)
         raise Unavailable(failure.message, remedy=failure.remedy or "Everything was stopped. See `colony logs`.")
     if already:

@@ -192,7 +192,8 @@ def test_a_taken_configured_port_is_named(home: Path, tmp_path: Path) -> None:
         config = tmp_path / "agent_config.yaml"
         config.write_text(f"servers:\n  ports:\n    nats: {port}\n", encoding="utf-8")
         done = colony(home, "up", *SMALL, "--config", str(config), check=False)
-    assert done.returncode != 0
+    assert done.returncode == 2
+    assert living(state(home)) == []
     assert f"Port {port} for nats" in done.stderr
 
 
