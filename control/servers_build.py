@@ -196,8 +196,9 @@ def _go_from_wheel(console: Console) -> Path:
 
 
 def _go_below(folder: Path) -> Path | None:
-    found = (path for path in folder.glob("**/bin/go") if os.access(path, os.X_OK))
-    return next(found, None)
+    """The program inside the wheel's package; the script beside it needs that package on the path."""
+    program = folder / "go" / "bin" / "go"
+    return program if os.access(program, os.X_OK) else None
 
 
 def main(names: Sequence[str]) -> int:
