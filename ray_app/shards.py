@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from colony.clock import Clock
+from colony.contracts import AgentSpec
 from colony.errors import ColonyError, Fenced
 from colony.ids import shard_subject
 from colony.ledger.port import FleetLedger
@@ -23,6 +24,8 @@ _STEP_SECONDS: Final = 0.01
 _CALL_SECONDS: Final = 30.0
 _REFRESH_SECONDS: Final = 1.0
 _YIELD_EVERY: Final = 500
+_FIRST_SHARDS: Final = 128
+_PART_ROWS: Final = 5_000
 
 
 def _deaf(_subject: str, _envelope: Envelope, _reply: object) -> None:
@@ -176,7 +179,24 @@ class ShardKeeper:
         await asyncio.gather(*(subscription.aclose() for subscription in running))
 
     async def _read_agents(self, shards: Sequence[int]) -> bool:
-        desired = await self._ledger.agents(shards)
+        """Know exactly the desired agents of these shards; True if that changed something.
+
+        A part at a time, so that no more than some thousand rows are in memory at once.
+        """
+        changed = False
+        first, size = 0, _FIRST_SHARDS
+        while first < len(shards):
+            part = shards[first : first + size]
+            first += len(part)
+            desired = await self._ledger.agents(part)
+            changed |= await self._know(part, desired)
+            if len(desired) < _PART_ROWS:
+                size *= 2
+            elif len(desired) > 2 * _PART_ROWS:
+                size = max(1, size // 2)
+        return changed
+
+    async def _know(self, shards: Sequence[int], desired: Sequence[AgentSpec]) -> bool:
         changed = False
         for index, spec in enumerate(desired):
             changed |= self._population.add_agent(spec.agent_id, spec.agent_type, spec.version)
