@@ -128,12 +128,12 @@ class Host:
         self._lease.give_up()
         _log.error("host fenced", host=self.name, incarnation=self.incarnation, reason=reason)
         self._mail.close()
+        await self._announcer.tell_fact("host-fenced", reason=reason)
         self._end(reason)
         await self._shards.drop_all()
         await self._groups.aclose()
         await self._batches.aclose()
         await self._mail.aclose()
-        await self._announcer.tell_fact("host-fenced", reason=reason)
 
     def _end(self, reason: str) -> None:
         if not self.ended.done():
