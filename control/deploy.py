@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from colony.config.endpoints import home_from_environment, read_endpoints
 from colony.config.model import Config
 from colony.errors import BadInput
 from colony.ids import AgentType
@@ -22,7 +23,6 @@ from colony.messaging.nats import open_messenger
 from colony.messaging.port import Messenger
 from colony.registry.open import open_registry
 from colony.registry.port import Registry
-from control.session import endpoints_here
 from control.settings import load_file, load_settings
 from ray_app.deploy import (
     MAX_AGENTS,
@@ -53,7 +53,7 @@ class _Links:
 
 @asynccontextmanager
 async def _links() -> AsyncGenerator[_Links]:
-    endpoints = endpoints_here()
+    endpoints = read_endpoints(home_from_environment())
     async with AsyncExitStack() as stack:
         yield _Links(
             await stack.enter_async_context(open_ledger(endpoints.postgres, pool_size=2, name="deploy")),
@@ -89,7 +89,7 @@ async def deploy(
     timeout: float = 600.0,
 ) -> Deployment:
     """Bring the fleet to the counts asked for and prove it; `dry_run` only plans. Raises `BadInput` first."""
-    config = (load_file(config_file) if config_file else load_settings(endpoints_here())).config
+    config = (load_file(config_file) if config_file else load_settings(read_endpoints(home_from_environment()))).config
     counts = wanted_counts(config.fleet, count, parse_types(types, config))
     if sum(counts.values()) > MAX_AGENTS:
         raise BadInput(f"{sum(counts.values())} agents are more than the {MAX_AGENTS} a stack takes.")

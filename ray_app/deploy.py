@@ -18,7 +18,7 @@ from colony.ids import AgentId, AgentType, agent_name, agent_subject, shard_of
 from colony.ledger.port import FleetLedger
 from colony.messaging.port import Envelope, Messenger
 from colony.registry.port import Registry
-from ray_app.mail import PING_ALL
+from ray_app.questions import PING_ALL
 
 _log = structlog.get_logger(__name__)
 

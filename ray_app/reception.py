@@ -11,8 +11,9 @@ from colony.contracts import HostBeat
 from colony.errors import NotFound
 from colony.messaging.port import Envelope
 from ray_app.lease import LeaseKeeper
-from ray_app.mail import HOST_STATUS, PING, PING_ALL, Mail, MailRoom, Reply
+from ray_app.mail import Mail, MailRoom, Reply
 from ray_app.population import Population
+from ray_app.questions import HOST_STATUS, PING, PING_ALL
 
 
 class Reception:

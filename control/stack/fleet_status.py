@@ -15,7 +15,7 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Envelope, Messenger
 from colony.registry.open import open_registry
-from ray_app.mail import HOST_STATUS
+from ray_app.questions import HOST_STATUS
 
 HOST_SECONDS: Final = 1.0
 """How long a host may take to answer; one that is silent for longer is shown without its own numbers."""

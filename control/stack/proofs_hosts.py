@@ -15,7 +15,7 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Envelope
 from control.settings import load_settings
-from ray_app.mail import HOST_STATUS, PING
+from ray_app.questions import HOST_STATUS, PING
 
 ASK_SECONDS: Final = 5.0
 

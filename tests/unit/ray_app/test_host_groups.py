@@ -12,7 +12,7 @@ from colony.errors import ColonyError, NoResponders
 from colony.ids import SHARDS, AgentType, Id, agent_subject, topic_subject, type_subject
 from colony.messaging.port import Envelope
 from ray_app.host import Host
-from ray_app.mail import PING_ALL
+from ray_app.questions import PING_ALL
 from tests.eventually import assert_eventually
 from tests.unit.ray_app.fleet_fixture import World
 

@@ -12,8 +12,8 @@ from colony.errors import ColonyError, Fenced, NoResponders, NotFound, Unavailab
 from colony.ids import AgentId, Id, agent_subject, shard_of
 from colony.messaging.port import Envelope
 from ray_app.announce import entry_of
-from ray_app.mail import HOST_STATUS, PING, PING_ALL
 from ray_app.population import AgentCell
+from ray_app.questions import HOST_STATUS, PING, PING_ALL
 from tests.eventually import assert_eventually
 from tests.unit.ray_app.fleet_fixture import World
 

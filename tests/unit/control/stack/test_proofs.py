@@ -8,7 +8,7 @@ from colony.contracts import ShardOwner
 from colony.errors import Permanent
 from control.stack.proofs_hosts import AskedAgent, named, shard_for_each_host
 from control.stack.proofs_temporal import POLL_SECONDS, deserted_queues, youngest
-from ray_app.mail import PING
+from ray_app.questions import PING
 
 OWNERS = [
     ShardOwner(0, 1, "b", "colony-host-1"),
