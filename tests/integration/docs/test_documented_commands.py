@@ -1,6 +1,7 @@
 """Every command of the documentation works, in order, document by document, on a full stack.
 
 A block below `<!-- not run: reason -->` is left out, and lines of `make`: a unit test says that their targets exist.
+A line that an earlier document has too runs there only.
 """
 
 from __future__ import annotations
@@ -21,13 +22,21 @@ from tests.running_stack import RunningStack
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
-def script_of(document: Path) -> str:
-    """What a reader would type, as one script."""
-    lines = [line for block in blocks(document, "console") if not block.reason for line in block.lines]
-    return "\n".join(line for line in lines if not line.startswith(("make ", "#")))
+def scripts() -> dict[Path, str]:
+    """What a reader would type, document by document, each as one script."""
+    seen: set[str] = set()
+    found: dict[Path, str] = {}
+    for document in DOCUMENTS:
+        lines = [line for block in blocks(document, "console") if not block.reason for line in block.lines]
+        mine = [line for line in lines if not line.startswith(("make ", "#")) and line not in seen]
+        seen |= {line for line in mine if not line.startswith(SHELL_STATE)}
+        if any(not line.startswith(SHELL_STATE) for line in mine):
+            found[document] = "\n".join(mine)
+    return found
 
 
-RUNNABLE = [document for document in DOCUMENTS if script_of(document)]
+SHELL_STATE = ("eval ", "export ")
+SCRIPTS = scripts()
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +53,14 @@ def reader(full_stack: RunningStack) -> Generator[RunningStack]:
     shutil.rmtree(full_stack.folder / "examples")
 
 
-@pytest.mark.parametrize("document", RUNNABLE, ids=name_of)
+@pytest.mark.parametrize("document", SCRIPTS, ids=name_of)
 def test_commands_of_a_document_work(document: Path, reader: RunningStack) -> None:
     consul = find_binaries().consul
     assert consul is not None
     environment = {**reader.environment, "PATH": f"{os.environ['PATH']}{os.pathsep}{consul.parent}"}
     del environment["PYTHONPATH"]
     done = subprocess.run(
-        ["bash", "-c", f"set -eux\n{script_of(document)}"],
+        ["bash", "-c", f"set -eux\n{SCRIPTS[document]}"],
         cwd=reader.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=170,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
