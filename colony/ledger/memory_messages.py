@@ -33,7 +33,9 @@ class MemoryMessages:
         found = [
             message
             for key, message in self._tables.messages.items()
-            if key not in self._tables.done_messages and shard_of(message.agent_id) in wanted
+            if key not in self._tables.done_messages
+            and shard_of(message.agent_id) in wanted
+            and message.agent_id in self._tables.agents
         ]
         return found[:limit]
 

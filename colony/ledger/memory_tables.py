@@ -58,6 +58,7 @@ class AttemptRow:
     """One call of `start_tasks`."""
 
     incarnation: str
+    generation: int
     seqs: frozenset[int]
 
 

@@ -66,17 +66,24 @@ class MemoryTasks:
         """See `JobLedger`."""
         table = self._tables.step(batch.job, batch.step)
         crashed = [
-            row.seqs for row in table.attempts if (lease := self._tables.leases.get(row.incarnation)) and lease.crashed
+            row for row in table.attempts if (lease := self._tables.leases.get(row.incarnation)) and lease.crashed
         ]
+
+        def suspect(seq: int) -> int:
+            settled = table.outcomes.get(seq, {})
+            return len({row.incarnation for row in crashed if seq in row.seqs and row.generation not in settled})
+
         return [
-            TaskRow(seq, *table.tasks[seq], sum(seq in seqs for seqs in crashed))
+            TaskRow(seq, *table.tasks[seq], suspect(seq))
             for seq in range(max(batch.first, 0), min(batch.end, len(table.tasks)))
             if _is_open(table.outcomes.get(seq, {}), batch.generation)
         ]
 
     async def start_tasks(self, batch: BatchRequest, incarnation: str, seqs: Sequence[int]) -> None:
         """See `JobLedger`."""
-        self._tables.step(batch.job, batch.step).attempts.append(AttemptRow(incarnation, frozenset(seqs)))
+        self._tables.step(batch.job, batch.step).attempts.append(
+            AttemptRow(incarnation, batch.generation, frozenset(seqs))
+        )
 
     async def commit(
         self,

@@ -236,7 +236,7 @@ class MessageLedger(Protocol):
         ...
 
     async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
-        """Messages of agents in these shards whose effect is not saved yet, oldest first."""
+        """Messages of desired agents in these shards whose effect is not saved yet, oldest first."""
         ...
 
     async def finish_message(

@@ -17,7 +17,7 @@ from colony.contracts import (
 )
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
-from colony.ledger.postgres_connection import Database
+from colony.ledger.postgres_connection import BULK_SECONDS, Database
 from colony.ledger.validation import clean_text, encode_object, parse_object
 
 _VIEW = """SELECT job, key, workflow_id, template, state, reason, cancel_requested, plan,
@@ -145,6 +145,7 @@ class PostgresJobs:
                 GROUP BY ok, transient, error""",
             job,
             step,
+            timeout=BULK_SECONDS,
         )
         good = failed = passing = 0
         errors: dict[str, int] = {}

@@ -42,7 +42,8 @@ class PostgresMessages:
         rows = await self._database.rows(
             """SELECT m.message_id, m.agent_id, m.kind, m.payload, m.sender
                  FROM message_open o JOIN message m USING (message_id)
-                WHERE o.shard = ANY ($1) ORDER BY o.number LIMIT $2""",
+                WHERE o.shard = ANY ($1) AND EXISTS (SELECT 1 FROM agent a WHERE a.agent_id = m.agent_id)
+                ORDER BY o.number LIMIT $2""",
             checked_shards(shards),
             limit,
         )

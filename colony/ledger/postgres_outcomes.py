@@ -11,14 +11,20 @@ from colony.ids import AgentId
 from colony.ledger.postgres_connection import Database
 from colony.ledger.validation import check_epochs, kept_outcome, written_agents
 
+# A death counts once for a task, however often that host had it, and not at all once the attempt was settled.
 # Crashed incarnations come first: almost always there is none, and then attempts are not read at all.
 # The range stands on both sides of the join, because the planner does not carry it over an equality.
 _OPEN: Final = """
 WITH suspect AS MATERIALIZED (
-    SELECT s.seq, count(*) AS times
+    SELECT s.seq, count(DISTINCT a.incarnation) AS times
       FROM lease l JOIN attempt a ON a.incarnation = l.incarnation AND a.job = $1 AND a.step = $2,
            unnest(a.seqs) AS s (seq)
-     WHERE l.crashed AND a.first_seq < $5 AND a.last_seq >= $4 AND s.seq >= $4 AND s.seq < $5 GROUP BY s.seq
+     WHERE l.crashed AND a.first_seq < $5 AND a.last_seq >= $4 AND s.seq >= $4 AND s.seq < $5
+       AND NOT EXISTS (
+           SELECT 1 FROM outcome d
+            WHERE d.job = $1 AND d.step = $2 AND d.seq = s.seq AND d.generation = a.generation
+              AND d.seq >= $4 AND d.seq < $5)
+     GROUP BY s.seq
 )
 SELECT t.seq, t.agent_id, t.payload, coalesce(s.times, 0)
   FROM task t LEFT JOIN suspect s ON s.seq = t.seq

@@ -192,6 +192,19 @@ async def test_only_tasks_in_flight_when_their_host_crashed_are_suspect(ledger: 
     assert {task.suspect for task in await ledger.open_tasks(batch_of(other, 0, 2))} == {0}
 
 
+async def test_one_death_makes_a_task_suspect_once_and_a_settled_attempt_never(ledger: Ledger) -> None:
+    plan = await loaded_job(ledger, 3)
+    batch = batch_of(plan, 0, 3)
+    host = await start_host(ledger, "overloaded")
+    for _ in range(3):
+        await ledger.start_tasks(batch, "overloaded", [0, 1])
+    await host.commit(batch, [bad(1, transient=True)])
+    await ledger.end_lease("overloaded", crashed=True)
+    assert {task.seq: task.suspect for task in await ledger.open_tasks(batch)} == {0: 1, 2: 0}
+    again = await ledger.open_tasks(batch_of(plan, 0, 3, generation=1))
+    assert {task.seq: task.suspect for task in again} == {0: 1, 1: 0, 2: 0}
+
+
 async def test_the_largest_result_and_the_ugliest_message_are_kept(ledger: Ledger) -> None:
     plan = await loaded_job(ledger, 2)
     host = await start_host(ledger)
