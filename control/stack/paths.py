@@ -14,8 +14,8 @@ from colony.errors import NotPermitted
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 """The folder that holds `control`; on `PYTHONPATH` of every process."""
 
-LONGEST_RAY_FOLDER: Final = 40
-"""Ray puts sockets up to 65 bytes deeper; the kernel's limit for a socket path is 107."""
+LONGEST_RAY_FOLDER: Final = 38
+"""Ray puts sockets up to 67 bytes deeper; the kernel's limit for a socket path is 107."""
 
 
 @dataclass(frozen=True)

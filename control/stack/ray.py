@@ -85,7 +85,8 @@ def spec(context: StackContext) -> ServiceSpec:
             f"--dashboard-port={ports['ray-dashboard']}",
             f"--num-cpus={max(os.cpu_count() or 1, context.config.fleet.hosts)}",
             f"--object-store-memory={OBJECT_STORE_BYTES}",
-            f"--temp-dir={folder}",
+            # Ray opens its folder to everybody; the one around it stays ours alone.
+            f"--temp-dir={folder / 'r'}",
             "--include-log-monitor=false",
             "--no-monitor",
             "--disable-usage-stats",
@@ -94,6 +95,7 @@ def spec(context: StackContext) -> ServiceSpec:
         environment=context.process_environment(
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN_PATH=str(context.secret("ray-token")),
+            TMPDIR=str(folder),  # its dashboard leaves temporary folders behind when it is killed
             **LEAN,
         ),
         folder=context.paths.run,

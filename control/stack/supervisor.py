@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from control.stack.ports import read_ports
 from control.stack.service import Service
 from control.stack.state import Failure, Phase, ServiceRecord, StackRecord, read_state, write_state
 from control.stack.stopping import kill_service, remove_ray_folder, stop_in_stages
+
+OPEN_FILES = 65_536
 
 _log = structlog.get_logger(__name__)
 
@@ -241,6 +244,7 @@ def main() -> int:
     """Hold the lock and supervise. Exit codes: 0 stopped, 1 a service failed, 2 refused."""
     orders = _parse(sys.argv[1:])
     log_to_stdout("supervisor")
+    _allow_many_files()
     paths = StackPaths(orders.home)
     try:
         paths.make()
@@ -252,6 +256,14 @@ def main() -> int:
         _log.error("refused", error=str(error))
         _note_refusal(paths, error)
     return 2
+
+
+def _allow_many_files() -> None:
+    """Servers with many connections need more than the usual 1,024 open files; every service inherits the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _note_refusal(paths: StackPaths, error: ColonyError) -> None:

@@ -62,6 +62,7 @@ async def test_a_dead_raylet_takes_the_whole_session_along(home: Path) -> None:
 
     folder = StackPaths(home).ray
     assert not folder.is_relative_to(home)
+    assert folder.stat().st_mode & 0o777 == 0o700
     await asyncio.to_thread(stop, StackPaths(home), lambda _: None)
     assert members(second) == []
     assert not folder.exists()

@@ -146,6 +146,20 @@ def record_of_restarts(home: Path) -> dict[str, int]:
     return {one.name: one.restarts for one in state(home).services}
 
 
+def test_two_stacks_side_by_side_do_not_meet(home: Path) -> None:
+    other = home.with_name("other")
+    try:
+        for place in (home, other):
+            colony(place, "up", *SMALL)
+        ports = [json.loads(StackPaths(place).ports_file.read_text()) for place in (home, other)]
+        assert not set(ports[0].values()) & set(ports[1].values())
+        colony(home, "down")
+        assert status(other)["phase"] == "ready"
+        assert {entry["state"] for entry in status(other)["services"].values()} == {"ready"}
+    finally:
+        colony(other, "down", "--purge")
+
+
 def test_a_stack_that_cannot_come_up_says_why_and_leaves_nothing(home: Path) -> None:
     data = home / "data" / "postgres"
     data.mkdir(parents=True)
