@@ -92,7 +92,8 @@ def plan_actions(now: Snapshot) -> list[Action]:
     actions.extend(StartHost(slot) for slot in range(now.desired) if slot not in present)
     surplus = {slot for slot in good if slot >= now.desired}
     actions.extend(DrainHost(slot) for slot in sorted(surplus - now.draining))
-    actions.extend(_assignments(now.owners, good, surplus))
+    unclear = {lease.incarnation for lease in now.leases} - {lease.incarnation for lease in (*good.values(), *dead)}
+    actions.extend(_assignments(now.owners, good, surplus, unclear))
     return actions
 
 
@@ -125,20 +126,24 @@ def _kills(now: Snapshot, dead: set[str]) -> list[KillHost]:
             kills.append(KillHost(seen.slot, "its lease ran out"))
         elif seen.incarnation and seen.incarnation not in leased and seen.slot not in now.starting:
             kills.append(KillHost(seen.slot, "it has no lease"))
-        elif not seen.incarnation and seen.age > STARTUP_SECONDS:
+        elif not seen.incarnation and seen.age > STARTUP_SECONDS and seen.slot not in now.starting:
             kills.append(KillHost(seen.slot, "it did not start"))
     return kills
 
 
-def _assignments(owners: Sequence[ShardOwner], good: Mapping[int, Lease], surplus: set[int]) -> list[Assign]:
+def _assignments(
+    owners: Sequence[ShardOwner], good: Mapping[int, Lease], surplus: set[int], unclear: set[str]
+) -> list[Assign]:
+    """What every good host should own. Shards of `unclear` ones (alive, but not known yet) are left to them."""
     slots = {lease.incarnation: slot for slot, lease in good.items()}
     held = {owner.shard: owner.incarnation for owner in owners if owner.incarnation in slots}
     able = [lease.incarnation for slot, lease in good.items() if not lease.draining and slot not in surplus]
     wanted = targets([owner.shard for owner in owners], able, held)
+    kept = {owner.shard for owner in owners if owner.incarnation in unclear}
     found: list[Assign] = []
     for incarnation in able:
         # What another host still owns comes in a later round, once that one has let go.
-        now = {shard for shard in wanted[incarnation] if held.get(shard, incarnation) == incarnation}
+        now = {shard for shard in wanted[incarnation] - kept if held.get(shard, incarnation) == incarnation}
         mine = {shard for shard, owner in held.items() if owner == incarnation}
         found.append(Assign(slots[incarnation], incarnation, tuple(sorted(now)), now != mine))
     # Those that give up shards first: their shards are what the others wait for.

@@ -61,6 +61,8 @@ class Reconciler:
         self._busy: set[int] = set()
         self._seen_since: dict[int, float] = {}
         self._assigned_at: dict[str, float] = {}
+        self._assigned: dict[int, Assign] = {}
+        """Slot -> what it was assigned last with success."""
         self._fleet_version = -1
         self._term = 0
 
@@ -207,12 +209,14 @@ class Reconciler:
             host = (await self._runtime.hosts()).get(action.slot)
             if host is not None and host.incarnation == action.incarnation:
                 await within(_CALL_SECONDS, host.assign(action.shards))
+                # The same again changed nothing: looking at once would only repeat it for ever.
+                if action.changes and self._assigned.get(action.slot) != action:
+                    self.poke()
+                self._assigned[action.slot] = action
         except ColonyError as error:
             _log.warning("shards could not be assigned", slot=action.slot, error=str(error))
         finally:
             self._busy.discard(action.slot)
-            if action.changes:
-                self.poke()
 
     async def _refresh_all(self) -> None:
         """Hosts look by themselves every second; this makes a deployment quicker."""

@@ -59,6 +59,8 @@ class ShardKeeper:
         self._version = -1
         """Of the desired agents, as last read."""
         self._hurry = asyncio.Event()
+        self._doubtful: set[int] = set()
+        """Shards of claims that failed: the ledger may say they are ours."""
 
     def connect(self, intake: Intake, changed: Callable[[], None]) -> None:
         """Before the first shard: hand messages to `intake`, and say when the agents here are others."""
@@ -80,10 +82,13 @@ class ShardKeeper:
         """
         wanted = set(shards)
         async with self._lock, asyncio.timeout(_CALL_SECONDS):
-            surplus = [shard for number, shard in self._population.shards.items() if number not in wanted]
-            missing = sorted(wanted - set(self._population.shards))
-            if surplus:
-                await self._release(surplus)
+            held = self._population.shards
+            surplus = [shard for number, shard in held.items() if number not in wanted]
+            # One that is closing was to be released, and perhaps was: only a new claim makes it ours again.
+            missing = sorted(wanted - {number for number, shard in held.items() if not shard.closing})
+            stray = self._doubtful - wanted - set(held)
+            if surplus or stray:
+                await self._release(surplus, sorted(stray))
             if missing:
                 await self._claim(missing)
             # Also those whose subscription failed in an earlier call.
@@ -145,27 +150,37 @@ class ShardKeeper:
         await self._forget(list(self._population.shards.values()))
 
     async def _claim(self, numbers: Sequence[int]) -> None:
+        self._doubtful.update(numbers)
         epochs = await self._ledger.claim_shards(self._incarnation, numbers)
         if len(epochs) != len(numbers):
             raise Fenced("The ledger gave fewer shards than were claimed.")
+        # Should the agents not come, the next refresh must read them even if the fleet stays as it is.
+        version, self._version = self._version, -1
+        given_up = [shard for number in epochs if (shard := self._population.shards.get(number)) is not None]
+        await self._forget(given_up)
         for number, epoch in epochs.items():
             self._population.add_shard(number, epoch)
+        self._doubtful.difference_update(numbers)
         await self._read_agents(list(epochs))
+        self._version = version
 
     async def _subscribe(self, shard: ShardCell) -> None:
         shard.subscription = await self._messenger.subscribe_raw(shard_subject(shard.number), self._intake)
 
-    async def _release(self, shards: Sequence[ShardCell]) -> None:
+    async def _release(self, shards: Sequence[ShardCell], stray: Sequence[int] = ()) -> None:
+        """Let the work in these end, then give them up: in the ledger first, so that a failure can be made good."""
         for shard in shards:
             shard.closing = True
         await self._unsubscribe(shards)
         deadline = self._clock.monotonic() + _DRAIN_SECONDS
         while any(shard.in_use for shard in shards) and self._clock.monotonic() < deadline:
             await self._clock.sleep(_STEP_SECONDS)
+        numbers = [*(shard.number for shard in shards), *stray]
+        if numbers:
+            await self._ledger.release_shards(self._incarnation, numbers)
+        self._doubtful.difference_update(numbers)
         for shard in shards:
             self._population.drop_shard(shard.number)
-        if shards:
-            await self._ledger.release_shards(self._incarnation, [shard.number for shard in shards])
 
     async def _forget(self, shards: Sequence[ShardCell]) -> None:
         for shard in shards:

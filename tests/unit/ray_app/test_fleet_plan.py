@@ -46,6 +46,17 @@ def test_a_starting_host_is_not_killed_for_its_lack_of_a_lease() -> None:
     ]
 
 
+def test_a_host_that_takes_long_to_start_is_left_to_its_starter() -> None:
+    assert plan_actions(Snapshot(1, [Seen(0, "", 31)], [], owners(""), starting=frozenset({0}))) == []
+
+
+def test_shards_of_a_host_that_has_not_said_who_it_is_are_left_to_it() -> None:
+    hosts = [Seen(0, "a", 9), Seen(1, "", 1)]
+    leases = [lease(0, "a"), lease(1, "b")]
+    now = Snapshot(2, hosts, leases, owners("a", "a", "b", "b", ""))
+    assert plan_actions(now) == [Assign(0, "a", (0, 1, 4), changes=True)]
+
+
 def test_a_new_host_gets_only_what_the_other_has_let_go() -> None:
     hosts = [Seen(0, "a", 9), Seen(1, "b", 1)]
     leases = [lease(0, "a"), lease(1, "b")]
