@@ -35,6 +35,7 @@ _log = structlog.get_logger(__name__)
 
 _POOL: Final = 6
 _EXIT_SECONDS: Final = 0.5
+_CLOSE_SECONDS: Final = 5.0
 
 
 def agent_loader(packages: Sequence[str]) -> AgentLoader:
@@ -177,6 +178,8 @@ class HostActor:
             async with composed_host(self._home, self._slot) as host:
                 started.set_result(host)
                 reason = await host.ended
+                # Also if closing it hangs, as an agent that cannot be interrupted makes it do.
+                asyncio.get_running_loop().call_later(_CLOSE_SECONDS, _exit)
                 _log.info("host is over", host=host.name, reason=reason)
         except Exception as error:  # noqa: BLE001 -- told to the caller of `start`, or logged with its trace
             if not started.done():

@@ -11,17 +11,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-import orjson
-
-from agents.base import AgentTask
 from colony.clock import Clock
 from colony.contracts import BatchProgress, BatchReport, BatchRequest, StepPlan, TaskRow
-from colony.errors import Cancelled, HostCrashed, LostShard
+from colony.errors import Cancelled, ColonyError, HostCrashed, LostShard
 from ray_app.backlog import Backlog, TaskQueue
+from ray_app.batch_tasks import note_started, task_of
 from ray_app.commits import CHUNK, Tally
 from ray_app.crew import Crew
-from ray_app.lanes import SLICE_SECONDS, Lane
-from ray_app.outbox import COMMIT_SECONDS, Outbox
+from ray_app.lanes import SLICE_SECONDS, Lane, end_lanes
+from ray_app.outbox import COMMIT_SECONDS, Outbox, until_saved
 from ray_app.perform import Handled
 from ray_app.population import AgentCell
 
@@ -36,7 +34,6 @@ _RUN_LENGTH: Final = 100
 
 _FIRST_NOTED: Final = 64
 _LEAST_NOTED: Final = 16
-_CALL_SECONDS: Final = 20.0
 
 
 class BatchRun:
@@ -100,14 +97,14 @@ class BatchRun:
         if len(mine) < len(rows):
             self._tally.left_reason = LostShard.__name__
         committing = asyncio.create_task(self._outbox.run(), name="commit outcomes")
+        committing.add_done_callback(self._committing_ended)
         try:
-            self._fail_crashed([row for row in mine if row.suspect >= CRASHED_FROM])
-            await self._run_together([row for row in mine if row.suspect < ALONE_FROM])
-            for row in mine:
-                if ALONE_FROM <= row.suspect < CRASHED_FROM and not self._stop_reason:
-                    async with self._crew.alone:
-                        await self._run_alone(row)
-            self._feeding = False
+            await self._run_all(mine)
+            await self._outbox.flush()
+        except (ColonyError, TimeoutError) as error:
+            self._error = self._error or error
+            self.interrupt()
+            await end_lanes(self._lanes)
             await self._outbox.flush()
         finally:
             await self._stop_all(committing)
@@ -116,6 +113,15 @@ class BatchRun:
         seconds = self._clock.monotonic() - started
         self._crew.note_pace((self.request.job, self.request.step), len(rows), seconds)
         return self._tally.report(self._total, self._stop_reason, seconds)
+
+    async def _run_all(self, rows: Sequence[TaskRow]) -> None:
+        self._fail_crashed([row for row in rows if row.suspect >= CRASHED_FROM])
+        await self._run_together([row for row in rows if row.suspect < ALONE_FROM])
+        for row in rows:
+            if ALONE_FROM <= row.suspect < CRASHED_FROM and not self._stop_reason:
+                async with self._crew.alone:
+                    await self._run_alone(row)
+        self._feeding = False
 
     def _prepare(self, step: StepPlan) -> None:
         crew = self._crew
@@ -190,8 +196,7 @@ class BatchRun:
         self._wake()
 
     async def _note(self, rows: Sequence[TaskRow]) -> None:
-        async with asyncio.timeout(_CALL_SECONDS):
-            await self._crew.ledger.start_tasks(self.request, self._crew.lease.incarnation, [row.seq for row in rows])
+        await note_started(self._crew, self._clock, self.request, rows, lambda: bool(self._stop_reason))
         if self._stop_reason:
             return
         if not self._backlog.add(rows):
@@ -290,10 +295,11 @@ class BatchRun:
                 self._changed.set()
             self._inside += 1
             try:
-                handled = await self._crew.performer.perform(lane, cell, self._task(row), limit)
+                task = task_of(row, self.request, self._step, self._parameters)
+                handled = await self._crew.performer.perform(lane, cell, task, limit)
                 saved = self._outbox.put(row, cell, handled)
                 if saved is not None:
-                    await saved
+                    await until_saved(saved, self._clock)
             except asyncio.CancelledError:
                 self._crew.population.sleep(cell)
                 raise
@@ -304,22 +310,17 @@ class BatchRun:
                 loop.call_soon(self._expand)
                 give_way = clock.monotonic() + SLICE_SECONDS
 
-    def _task(self, row: TaskRow) -> AgentTask:
-        # Validation was done when the row was written; here it would cost more than the task.
-        step = self._step
-        return AgentTask.model_construct(
-            action=None if step is None else step.action,
-            payload=orjson.loads(row.payload),
-            parameters=self._parameters,
-            job=self.request.job,
-            step=self.request.step,
-            seq=row.seq,
-            generation=self.request.generation,
-        )
+    def _committing_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
+            self._outbox.close()
+            self.interrupt()
 
     async def _stop_all(self, committing: asyncio.Task[None]) -> None:
+        if self._lanes:
+            # Before they are interrupted: a lane that survives it must not find more work.
+            self.halt(LostShard.__name__)
         committing.cancel()
-        lanes = list(self._lanes)
-        for task in lanes:
-            task.cancel()
-        await asyncio.gather(committing, *lanes, return_exceptions=True)
+        await asyncio.gather(committing, return_exceptions=True)
+        self._outbox.close()
+        await end_lanes(self._lanes)

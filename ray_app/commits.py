@@ -39,6 +39,14 @@ class Finished(NamedTuple):
     """Told once the commit is over, for agents that must not go on before."""
 
 
+def let_go(finished: Sequence[Finished]) -> None:
+    """The commit of these is over, whatever came of it: their agents and shards may go on."""
+    for done in finished:
+        done.shard.in_use -= 1
+        if done.saved is not None and not done.saved.done():
+            done.saved.set_result(None)
+
+
 class Tally:
     """How the tasks of one batch ended."""
 
@@ -99,10 +107,7 @@ class Committer:
             for done in finished:
                 done.cell.live = None
         finally:
-            for done in finished:
-                done.shard.in_use -= 1
-                if done.saved is not None and not done.saved.done():
-                    done.saved.set_result(None)
+            let_go(finished)
 
     async def _commit(self, batch: BatchRequest, finished: Sequence[Finished], tally: Tally) -> None:
         mine = await self._still_ours(finished, tally)

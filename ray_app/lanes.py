@@ -6,14 +6,21 @@ A lane awaits `agent.handle` directly, so a quick task costs no asyncio task and
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
 
 from colony.clock import Clock
+
+_log = structlog.get_logger(__name__)
 
 SLICE_SECONDS: Final = 0.005
 """A lane gives way after this much work, so that lease, heartbeat and messages go on."""
 
 _WATCH_SECONDS: Final = 0.05
+_STOP_SECONDS: Final = 2.0
+_STOP_STEPS: Final = 4
 
 
 class Lane:
@@ -57,3 +64,16 @@ class LaneWatch:
                 if lane.deadline and now > lane.deadline:
                     lane.overdue = True
                     lane.task.cancel()
+
+
+async def end_lanes(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Interrupt these lanes, again if an agent swallows it; after some seconds what still runs is left to itself."""
+    waiting = set(tasks)
+    for _ in range(_STOP_STEPS):
+        if not waiting:
+            return
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=_STOP_SECONDS / _STOP_STEPS)
+    if waiting:
+        _log.warning("agents do not let themselves be interrupted", count=len(waiting))

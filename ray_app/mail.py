@@ -18,7 +18,7 @@ from colony.ids import Id
 from colony.ledger.port import Ledger
 from colony.messaging.durable import envelope_of
 from colony.messaging.port import Envelope
-from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch
+from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch, end_lanes
 from ray_app.lease import LeaseKeeper
 from ray_app.mailbox import AgeingQueue, Priority
 from ray_app.perform import Handled, Performer
@@ -80,6 +80,7 @@ class MailRoom:
         self._durable: set[str] = set()
         self._done: OrderedDict[str, None] = OrderedDict()
         self._open = True
+        self._stopped = False
         self.dropped = 0
         """Messages nobody will answer for: unknown agent, out of time, no room."""
 
@@ -120,10 +121,10 @@ class MailRoom:
     async def aclose(self) -> None:
         """Stop at once; durable messages stay in the ledger."""
         self._open = False
-        lanes = list(self._lanes)
-        for task in lanes:
-            task.cancel()
-        await asyncio.gather(*lanes, return_exceptions=True)
+        self._stopped = True
+        while len(self._ready):
+            self._ready.pop()
+        await end_lanes(self._lanes)
 
     async def run_sweep(self) -> None:
         """Handle durable messages that the fast path missed, every 5 s, until cancelled."""
@@ -159,7 +160,7 @@ class MailRoom:
         self._expand()
 
     def _expand(self) -> None:
-        if len(self._ready) and self._inside >= len(self._lanes) < _LANES:
+        if len(self._ready) and not self._stopped and self._inside >= len(self._lanes) < _LANES:
             task = asyncio.create_task(self._lane(), name="mail lane")
             self._lanes.add(task)
             task.add_done_callback(self._lane_ended)
@@ -241,14 +242,18 @@ class MailRoom:
             return True
         if handled.error:
             _log.warning("durable message failed for good", agent=str(cell.agent_id), error=handled.error)
-        if not message_id:
-            message_id = await self._keep(mail)
         try:
+            if not message_id:
+                # From its row on a sweep could see it: it must know that it is being handled.
+                message_id = str(uuid.uuid4())
+                self._durable.add(message_id)
+                await self._keep(message_id, mail)
             fresh = await self._finish(message_id, cell, handled.state)
         except Fenced:
             await self._shards.verify()
             raise
-        self._durable.discard(message_id)
+        finally:
+            self._durable.discard(message_id)
         self._remember(message_id)
         if not fresh:
             self._population.sleep(cell)
@@ -256,10 +261,8 @@ class MailRoom:
             cell.live.state = handled.result.state
         return True
 
-    async def _keep(self, mail: Mail) -> str:
+    async def _keep(self, message_id: str, mail: Mail) -> None:
         """State is saved only with a row of the ledger: a message without one gets it now."""
-        message_id = str(uuid.uuid4())
-        self._durable.add(message_id)
         envelope = mail.envelope
         async with asyncio.timeout(_CALL_SECONDS):
             await self._ledger.put_message(
@@ -271,7 +274,6 @@ class MailRoom:
                     sender=envelope.sender,
                 )
             )
-        return message_id
 
     async def _finish(self, message_id: str, cell: AgentCell, state: bytes | None) -> bool:
         if not self._lease.valid() or not self._shards.owns(cell.shard):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
+from typing import Any
 
 import orjson
 import pytest
@@ -89,6 +90,24 @@ async def test_a_durable_message_takes_effect_once() -> None:
 async def _state(world: World, agent: AgentId, wanted: dict[str, int]) -> bool:
     saved = (await world.ledger.states([agent])).get(agent)
     return saved is not None and orjson.loads(saved) == wanted
+
+
+async def test_a_message_whose_effect_could_not_be_saved_is_handled_again() -> None:
+    world = World()
+    (agent,) = await world.agents(counter=1)
+    finish, failures = world.ledger.finish_message, [Unavailable("the ledger is away")]
+
+    async def away_once(*arguments: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return await finish(*arguments)
+
+    world.ledger.finish_message = away_once
+    async with world.one_host() as host:
+        with pytest.raises(Unavailable):
+            await world.messenger("client").ask(agent_subject(agent), envelope(), timeout=5)
+        await host._mail.sweep([shard_of(agent)])
+        await assert_eventually(lambda: _state(world, agent, {"n": 1}))
 
 
 async def test_deliver_reaches_an_agent_whose_host_comes_later() -> None:
