@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -31,13 +33,17 @@ def build_app() -> typer.Typer:
     return app
 
 
-def run_app(app: typer.Typer) -> None:
+def run_app(app: typer.Typer, name: str = "colony") -> None:
     """Run a command; an error of ours becomes a message with its remedy on standard error, never a traceback.
 
     Exit codes: 2 for what is wrong or refused, 3 for what may work later.
     """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     try:
-        app()
+        app(prog_name=name)
     except ColonyError as error:
         console = Console(stderr=True, soft_wrap=True)
         console.print(error.message, style="bold red", markup=False, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,9 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from agents.builtin import BUILTIN
+from agents.load import load_agent_class
 from colony.config.endpoints import home_from_environment, read_endpoints
 from colony.config.model import Config
-from colony.errors import BadInput
+from colony.errors import BadInput, ConfigInvalid
 from colony.ids import AgentType
 from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
@@ -93,6 +96,7 @@ async def deploy(
     counts = wanted_counts(config.fleet, count, parse_types(types, config))
     if sum(counts.values()) > MAX_AGENTS:
         raise BadInput(f"{sum(counts.values())} agents are more than the {MAX_AGENTS} a stack takes.")
+    _check_implementations(config, counts)
     started = time.monotonic()
     async with _links() as links:
         plan = plan_deployment(counts, config.fleet, await links.ledger.agents())
@@ -111,6 +115,23 @@ async def deploy(
     return Deployment(plan, proof, time.monotonic() - started)
 
 
+def _check_implementations(config: Config, counts: Mapping[AgentType, int]) -> None:
+    """Load the class of each type that gets agents: a ping is answered by the host and would not show a wrong one."""
+    config_file = read_endpoints(home_from_environment()).config_file
+    if config_file and str(Path(config_file).parent) not in sys.path:
+        sys.path.append(str(Path(config_file).parent))
+    for agent_type, number in counts.items():
+        path = config.fleet.types[agent_type].implementation or BUILTIN.get(agent_type, "")
+        if not number:
+            continue
+        if not path:
+            raise ConfigInvalid(
+                f"fleet.types.{agent_type} names no implementation and is no built-in type.",
+                remedy=f"Built in: {', '.join(sorted(BUILTIN))}.",
+            )
+        load_agent_class(path, ("agents", *config.fleet.packages))
+
+
 def print_proof(console: Console, deployment: Deployment) -> None:
     """The table by type; it adds up."""
     proof = deployment.proof
@@ -121,6 +142,8 @@ def print_proof(console: Console, deployment: Deployment) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for agent_type, desired in sorted(deployment.plan.wanted.items()):
+        if not desired:
+            continue
         row = (desired, proof.answered.get(agent_type, 0), passing.get(agent_type, 0))
         table.add_row(agent_type, *(f"{number:,}" for number in row))
     totals = (deployment.plan.wanted, proof.answered, passing)
@@ -150,8 +173,9 @@ def _plain(counts: Mapping[AgentType, int] | Mapping[str, int]) -> dict[str, int
 
 def _print_plan(console: Console, plan: DeployPlan) -> None:
     total = sum(plan.wanted.values())
+    types = sum(number > 0 for number in plan.wanted.values())
     console.print(
-        f"Plan: {total:,} agents of {len(plan.wanted)} types"
+        f"Plan: {total:,} agents of {types} type{'' if types == 1 else 's'}"
         f" ([green]+{len(plan.add):,}[/] [red]-{len(plan.remove):,}[/])",
         highlight=False,
     )

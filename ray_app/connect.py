@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ async def open_ray_hosts(endpoints: Endpoints) -> AsyncGenerator[RayHosts]:
         raise Unavailable(f"Ray at {endpoints.ray.address} does not answer: {type(error).__name__}.") from error
     try:
         async with task_owner() as tasks:
-            yield RayHosts(Path(endpoints.home), tasks, python_path=str(REPOSITORY))
+            yield RayHosts(Path(endpoints.home), tasks, python_path=os.environ.get("PYTHONPATH") or str(REPOSITORY))
     finally:
         try:
             async with asyncio.timeout(DISCONNECT_SECONDS):

@@ -13,13 +13,13 @@ from colony.config.model import Config
 from colony.contracts import JobPlan, StepLoad
 from colony.errors import ColonyError
 from colony.ids import event_subject
-from colony.ledger.port import JobLedger
+from colony.ledger.port import FleetLedger, JobLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger
 from workflows import names
 from workflows.contracts import CancelJob, CloseJob, OpenJob, ReportInput, ReportResult, StepRef, StepTally
 from workflows.loading import load_tasks_of
-from workflows.opening import check_size, parse_input, pin_source, plan_steps, template_named
+from workflows.opening import check_agents, check_size, parse_input, pin_source, plan_steps, template_named
 from workflows.policies import IO_SECONDS
 from workflows.reporting import artifacts_of
 from workflows.templates import templates_of
@@ -32,9 +32,17 @@ class IoActivities:
     """Activities on `colony-io`. They raise `ColonyError`s; `workflows.translate` makes them Temporal's."""
 
     def __init__(
-        self, ledger: JobLedger, config: Config, data_roots: Sequence[Path], messenger: Messenger | None = None
+        self,
+        ledger: JobLedger,
+        config: Config,
+        data_roots: Sequence[Path],
+        messenger: Messenger | None = None,
+        *,
+        fleet: FleetLedger | None = None,
     ) -> None:
+        """With `fleet`, a job whose steps need a type that has no agents is refused instead of waiting in silence."""
         self._ledger = ledger
+        self._fleet = fleet
         self._templates = templates_of(config)
         self._roots = tuple(data_roots)
         self._messenger = messenger
@@ -51,6 +59,8 @@ class IoActivities:
             name, template = template_named(request.template, self._templates)
             job = parse_input(request.input)
             steps = plan_steps(job, template)
+            if self._fleet is not None:
+                check_agents(steps, await self._fleet.agent_counts())
             source = await asyncio.to_thread(pin_source, job, template, self._roots)
             check_size(request, name, steps, source)
             return await self._ledger.open_job(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from colony.config.model import StepConfig, TemplateConfig
 from colony.contracts import JobPlan, SourcePin, StepKind, StepPlan
 from colony.errors import BadInput, NotFound
-from colony.ids import Id
+from colony.ids import AgentType, Id
 from workflows.contracts import JobInput, OpenJob, RangeSource
 from workflows.naming import about_file
 from workflows.policies import MAX_INPUT
@@ -126,3 +126,16 @@ def _plan_step(
         error_budget=step.error_budget,
         parallel=job.parallel or step.parallel,
     )
+
+
+def check_agents(steps: Sequence[StepPlan], counts: Mapping[AgentType, Mapping[int, int]]) -> None:
+    """Refuse a job that would wait for agents nobody deployed. `counts`: type -> shard -> agents.
+
+    Raises `BadInput`.
+    """
+    for step in steps:
+        if step.agent_type is not None and not sum(counts.get(step.agent_type, {}).values()):
+            raise BadInput(
+                f"Step {step.name!r} needs agents of type {step.agent_type!r}, and none is deployed.",
+                remedy=f"Run: python deploy_agents.py --type {step.agent_type}=20.",
+            )

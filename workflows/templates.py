@@ -32,6 +32,8 @@ REVIEW_ANALYSIS: Final = TemplateConfig(
             over=Id("clean"),
             agent=AgentType("analysis"),
             action=Id("sentiment"),
+            # A model on two cores answers its queue one after the other; without one a task takes microseconds.
+            task_seconds=600,
         ),
         StepConfig(
             name=Id("aggregate"),

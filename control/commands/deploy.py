@@ -41,4 +41,4 @@ def main() -> None:
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command()(scale)
-    run_app(app)
+    run_app(app, "deploy_agents.py")

@@ -22,6 +22,7 @@ def agents(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Show passing agents: counts by type, or the agents of one type and where they live."""
+    from colony.errors import NotFound
     from colony.ids import AgentType
     from colony.registry.open import open_registry  # takes a moment to import
     from colony.registry.port import AgentEntry
@@ -38,6 +39,8 @@ def agents(
         rows = [entry.model_dump(mode="json") for entry in entries]
         print(json.dumps(rows if agent_type else counts))  # noqa: T201 -- output of the command
         return
+    if agent_type and not entries:
+        raise NotFound(f"No agent of type {agent_type!r} passes.", remedy="`colony agents` lists the types.")
     if agent_type:
         table = Table("agent", "host", "shard", "version", "actions", box=None)
         for entry in entries[:limit]:

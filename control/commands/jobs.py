@@ -77,10 +77,10 @@ def jobs(
     if as_json:
         print(json.dumps([view.model_dump(mode="json") for view in views]))  # noqa: T201 -- output of the command
         return
-    table = Table("job", "workflow id", "template", "state", "opened", "took", box=None)
+    table = Table("job", "workflow id", "template", "state", "opened UTC", "took", box=None, pad_edge=False)
     for view in views:
         took = "" if view.closed_at is None else f"{view.closed_at - view.opened_at:.1f} s"
-        opened = datetime.fromtimestamp(view.opened_at, UTC).strftime("%m-%d %H:%M:%S")
+        opened = datetime.fromtimestamp(view.opened_at, UTC).strftime("%m-%d %H:%M")
         table.add_row(str(view.job), view.workflow_id, view.template, _coloured(view.state), opened, took)
     console.print(table if views else "No job yet. Start one: colony run review_analysis --source reviews.csv")
 

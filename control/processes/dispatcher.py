@@ -14,7 +14,7 @@ from colony.lifecycle import task_owner
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
 from control.processes.logs import log_to_stdout
-from control.processes.opening import enter_when_available
+from control.processes.opening import enter_when_available, shards_owned
 from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
 from control.settings import load_settings
@@ -47,8 +47,10 @@ async def main() -> None:
         reconciler = await stack.enter_async_context(open_reconciler(ledger, hosts, registry, messenger, config))
         owner.start(reconciler.run(stop), name="reconciler")
         activities = DispatchActivities(HostBatchRunner(hosts, on_trouble=reconciler.poke))
+        workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
+        owned = owner.start(shards_owned(ledger), name="wait for shard owners")
+        await asyncio.wait({workers, owner.failed, owned}, return_when=asyncio.FIRST_COMPLETED)
         async with ready_and_beating(home, "dispatcher"):
-            workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
             await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             await workers

@@ -11,10 +11,26 @@ from typing import TypeVar
 import structlog
 
 from colony.errors import Transient
+from colony.ledger.port import FleetLedger
 
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
+
+OWNERS_EVERY = 0.1
+
+
+async def shards_owned(ledger: FleetLedger, *, patience: float = 60.0) -> None:
+    """Return once every shard has an owner, or after `patience` seconds: until then agents do not answer."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            if all(owner.incarnation for owner in await ledger.shard_owners()):
+                return
+        except Transient as error:
+            _log.info("waiting", what="shard owners", error=str(error))
+        await asyncio.sleep(OWNERS_EVERY)
+    _log.warning("some shards have no owner yet", patience=patience)
 
 
 async def enter_when_available(

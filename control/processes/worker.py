@@ -60,7 +60,7 @@ async def main() -> None:
         )
         client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
         activities = IoActivities(
-            ledger=ledger, config=config, messenger=messenger, data_roots=data_roots(endpoints, config)
+            ledger=ledger, config=config, messenger=messenger, data_roots=data_roots(endpoints, config), fleet=ledger
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from colony.config.model import Config
-from control.stack.paths import REPOSITORY, StackPaths
+from control.stack.paths import StackPaths, python_path
 from control.stack.providers import Provider
 
 LOOPBACK: Final = "127.0.0.1"
@@ -58,10 +58,13 @@ class StackContext:
     def process_environment(self, **more: str) -> dict[str, str]:
         """The environment of a process of ours, Ray's workers among them."""
         inherited = {name: value for name, value in os.environ.items() if name not in _CLIENTS}
+        if inherited.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Compiling Ray anew costs each process two seconds: keep what is compiled, but only in our own folder.
+            inherited["PYTHONPYCACHEPREFIX"] = str(self.paths.run / "bytecode")
         return {
             **inherited,
             "COLONY_HOME": str(self.paths.home),
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": python_path(self.config_file),
             "PYTHONUNBUFFERED": "1",
             **more,
         }

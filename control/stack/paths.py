@@ -14,6 +14,12 @@ from colony.errors import NotPermitted
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 """The folder that holds `control`; on `PYTHONPATH` of every process."""
 
+
+def python_path(config_file: str) -> str:
+    """Where processes find modules: ours first, then packages beside the user's configuration."""
+    return f"{REPOSITORY}:{Path(config_file).parent}" if config_file else str(REPOSITORY)
+
+
 LONGEST_RAY_FOLDER: Final = 38
 """Ray puts sockets up to 67 bytes deeper; the kernel's limit for a socket path is 107."""
 

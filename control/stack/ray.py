@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,9 @@ from control.stack.spec import ServiceSpec
 
 OBJECT_STORE_BYTES: Final = 100_000_000
 """Batches carry ranges, not data: the store is hardly used."""
+
+TRIES: Final = 3
+"""Ray gives its own raylet 30 s, fixed in its code: too few on a machine under load."""
 
 LEAN: Final = {
     # Fewer threads and less traffic on a small machine; each name exists in Ray 2.60.
@@ -50,10 +54,6 @@ def endpoint(context: StackContext) -> RayEndpoint:
 def spec(context: StackContext) -> ServiceSpec:
     """A head with its dashboard on loopback."""
     folder, ports = context.paths.ray, context.ports
-
-    async def prepare() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        make_private_folder(folder)
 
     token = read_secret(context.secret("ray-token"))
     version = f"http://{context.address('ray-dashboard')}/api/version"
@@ -103,7 +103,13 @@ def spec(context: StackContext) -> ServiceSpec:
         stop_stage=1,
         stop_seconds=3.0,
         start_seconds=90.0,
-        prepare=prepare,
+        tries=TRIES,
+        prepare=partial(_fresh_folder, folder),
         vital=("gcs_server", "raylet"),
         note="listens on all interfaces for its own ports, guarded by a token",
     )
+
+
+async def _fresh_folder(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    make_private_folder(folder)

@@ -40,6 +40,8 @@ class ServiceSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
     start_seconds: float = 60.0
+    tries: int = 1
+    """Starts before it counts as failed."""
     patience: float | None = None
     """Seconds the probe of a ready service may fail before it counts as frozen and is started again; None for ever."""
     user: str | None = None

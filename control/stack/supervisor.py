@@ -133,7 +133,15 @@ class Supervisor:
             else:
                 _log.info("adopted", service=service.spec.name)
                 return
-        await service.start()
+        for left in reversed(range(service.spec.tries)):
+            try:
+                await service.start()
+            except (ColonyError, OSError) as error:
+                if not left:
+                    raise
+                _log.warning("starting again", service=service.spec.name, error=str(error))
+            else:
+                return
 
     async def stop(self) -> None:
         """Stop every service, stage by stage."""

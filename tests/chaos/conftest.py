@@ -12,7 +12,7 @@ import pytest
 from tests.running_stack import RunningStack, running_stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chaos_stack() -> Generator[RunningStack]:
     folder = Path(tempfile.mkdtemp(prefix="cc-", dir="/tmp"))
     folder.chmod(0o755)
