@@ -241,12 +241,16 @@ class BatchRun:
             # An extra lane makes room for a batch that has none.
             while not (extra and self._crew.wanting) and (queue := await self._next_queue()) is not None:
                 cell = queue.cell or self._crew.population.choose(self._cells)
-                if cell is None or cell.shard.closing:
+                if cell is None or cell.shard.closing or not self._fits(queue, cell):
                     self._lose(queue)
                 else:
                     await self._visit(lane, cell, queue)
         finally:
             self._crew.watch.leave(lane)
+
+    def _fits(self, queue: TaskQueue, cell: AgentCell) -> bool:
+        """Whether an agent found by its type when the batch began still is of that type."""
+        return queue.cell is not None or self._step is None or cell.kind.name == self._step.agent_type
 
     async def _next_queue(self) -> TaskQueue | None:
         while True:

@@ -21,7 +21,7 @@ from colony.ledger.port import Ledger
 from colony.llm.port import ChatAnswer, ChatMessage, ChatRequest, LanguageModel
 from colony.messaging.durable import deliver
 from colony.messaging.port import Envelope, Messenger
-from ray_app.population import AgentCell
+from ray_app.population import AgentCell, LiveAgent
 
 _NOTHING: Mapping[str, Any] = {}
 MAX_FILE = 16 * 1024 * 1024
@@ -132,12 +132,14 @@ class Surroundings:
 class HostContext:
     """`AgentContext` of one agent in one piece of work."""
 
-    __slots__ = ("_around", "_cell", "_job")
+    __slots__ = ("_around", "_cell", "_job", "live")
 
     def __init__(self, around: Surroundings, cell: AgentCell, job: int) -> None:
         self._around = around
         self._cell = cell
         self._job = job
+        self.live: LiveAgent | None = None
+        """The agent this is for, once it is awake. Its cell may forget it while it runs."""
 
     @property
     def agent_id(self) -> AgentId:
@@ -157,7 +159,7 @@ class HostContext:
     @property
     def state(self) -> Mapping[str, Any]:
         """See `AgentContext`."""
-        live = self._cell.live
+        live = self.live or self._cell.live
         return _NOTHING if live is None else live.state
 
     async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:

@@ -62,6 +62,7 @@ class Performer:
             live = cell.live
             if live is None:
                 live = await self._wake(cell, context)
+            context.live = live
             result = await live.agent.handle(task, context)
             lane.deadline = 0.0
             if lane.overdue:
@@ -136,9 +137,13 @@ class Performer:
             for cell in list(self._population.awake):
                 live = cell.live
                 if live is not None and not cell.running and live.used_at < before and cell.try_acquire():
+                    context = HostContext(self._around, cell, 0)
+                    context.live = live
                     self._population.sleep(cell)
-                    await self._goodbye(live.agent, HostContext(self._around, cell, 0))
-                    cell.release()
+                    try:
+                        await self._goodbye(live.agent, context)
+                    finally:
+                        cell.release()
 
     async def _goodbye(self, agent: Agent, context: AgentContext) -> None:
         on_sleep = getattr(agent, "on_sleep", None)
@@ -147,5 +152,10 @@ class Performer:
         try:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await on_sleep(context)
-        except Exception as error:  # noqa: BLE001 -- the code of users ends here; the agent sleeps anyway
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            _log.warning("on_sleep failed", agent=str(context.agent_id), error=repr(error))
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 -- the code of users ends here
             _log.warning("on_sleep failed", agent=str(context.agent_id), error=repr(error))

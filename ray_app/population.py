@@ -181,12 +181,16 @@ class Population:
         known = self.agents.get(agent_id)
         if known is not None and known.version == version and known.kind.name == agent_type:
             return False
+        self._by_type.clear()
         if known is not None:
-            self.drop_agent(agent_id)
+            # The very same cell: what runs or waits on it must not overlap with what comes next.
+            known.kind = self.kind(agent_type)
+            known.version = version
+            self.sleep(known)
+            return True
         cell = AgentCell(agent_id, self.kind(agent_type), shard, version)
         self.agents[agent_id] = cell
         shard.agents[agent_id] = cell
-        self._by_type.clear()
         return True
 
     def drop_agent(self, agent_id: AgentId) -> None:

@@ -124,6 +124,8 @@ class RayHosts:
         self._hosts: dict[int, RayHost] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._starting: set[int] = set()
+        self._asked: set[RayHost] = set()
+        """Hosts that are being asked who they are."""
         self._looked_at = float("-inf")
 
     async def start_host(self, slot: int) -> None:
@@ -161,7 +163,10 @@ class RayHosts:
             _log.warning("Ray could not kill a host", host=host.name, error=str(error))
 
     async def hosts(self) -> Mapping[int, HostHandle]:
-        """See `HostRuntime`. Looked up twice a second at most. Raises `Unavailable` when Ray does not answer."""
+        """See `HostRuntime`. Looked up twice a second at most; waits for Ray, never for a host.
+
+        Raises `Unavailable` when Ray does not answer.
+        """
         now = asyncio.get_running_loop().time()
         if now - self._looked_at >= _LOOK_SECONDS:
             await self._look()
@@ -182,7 +187,7 @@ class RayHosts:
             if known is None or known.dead:
                 await self._find(slot)
             elif not known.identity and slot not in self._starting:
-                await self._identify(known)
+                self._identify_soon(known)
 
     def on_death(self, callback: Callable[[], None]) -> None:
         """See `HostRuntime`."""
@@ -216,13 +221,21 @@ class RayHosts:
         known = self._hosts.get(slot)
         # Ray lists an actor for a moment after its death: that one is known already.
         if known is None or known.actor != actor:
-            await self._identify(self._adopt(slot, actor))
+            self._identify_soon(self._adopt(slot, actor))
+
+    def _identify_soon(self, host: RayHost) -> None:
+        """Ask a host who it is, without waiting for it: one that hangs must not hold up the others."""
+        if host not in self._asked:
+            self._asked.add(host)
+            self._tasks.start(self._identify(host), name=f"identify {host.name}")
 
     async def _identify(self, host: RayHost) -> None:
         try:
             await host.identify()
         except ColonyError as error:
             _log.info("a host does not say yet who it is", host=host.name, error=str(error))
+        finally:
+            self._asked.discard(host)
 
     def _adopt(self, slot: int, actor: Any) -> RayHost:
         host = RayHost(slot, actor, self._note_death)

@@ -8,15 +8,17 @@ from typing import Any
 import orjson
 import pytest
 
-from colony.contracts import DurableMessage, HostBeat
+from agents.base import AgentContext, AgentResult, AgentTask
+from colony.contracts import AgentSpec, DurableMessage, HostBeat
 from colony.errors import ColonyError, Fenced, NoResponders, NotFound, Unavailable
-from colony.ids import AgentId, Id, agent_subject, shard_of
+from colony.ids import AgentId, AgentType, Id, agent_subject, shard_of
 from colony.messaging.port import Envelope
 from ray_app.announce import entry_of
 from ray_app.population import AgentCell
 from ray_app.questions import HOST_STATUS, PING, PING_ALL
 from tests.eventually import assert_eventually
-from tests.unit.ray_app.fleet_fixture import World
+from tests.unit.ray_app import fleet_fixture
+from tests.unit.ray_app.fleet_fixture import Counter, Echo, World
 
 
 def envelope(kind: str = "echo", **payload: object) -> Envelope:
@@ -108,6 +110,54 @@ async def test_a_message_whose_effect_could_not_be_saved_is_handled_again() -> N
             await world.messenger("client").ask(agent_subject(agent), envelope(), timeout=5)
         await host._mail.sweep([shard_of(agent)])
         await assert_eventually(lambda: _state(world, agent, {"n": 1}))
+
+
+class Slow(Counter):
+    """Reads its state only after a while."""
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        await asyncio.sleep(task.payload.get("seconds", 0.0))
+        return await super().handle(task, ctx)
+
+
+async def test_a_new_version_of_an_agent_waits_for_what_the_old_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fleet_fixture.CLASSES, "slow", Slow)
+    world = World()
+    (agent,) = await world.agents(slow=1)
+    bus = world.messenger("client")
+    async with world.one_host() as host:
+        await bus.ask(agent_subject(agent), envelope(), timeout=5)
+        first = asyncio.create_task(bus.ask(agent_subject(agent), envelope(seconds=0.3), timeout=5))
+        await assert_eventually(lambda: host._mail._inside)
+        parked = asyncio.create_task(bus.ask(agent_subject(agent), envelope(), timeout=5))
+        await assert_eventually(lambda: host._mail._parked)
+        await world.ledger.put_agents([AgentSpec(agent_id=agent, agent_type=AgentType("slow"), version=2)])
+        await host.refresh()
+        last = await bus.ask(agent_subject(agent), envelope(), timeout=5)
+        answers = [(await first).payload["seen"], (await parked).payload["seen"], last.payload["seen"]]
+    assert answers == [1, 2, 3]
+    assert await _state(world, agent, {"n": 4})
+
+
+class Restless(Echo):
+    """Ends its goodbye in the worst way."""
+
+    async def on_sleep(self, ctx: AgentContext) -> None:
+        raise asyncio.CancelledError
+
+
+async def test_an_agent_that_misbehaves_on_its_way_to_sleep_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fleet_fixture.CLASSES, "restless", Restless)
+    monkeypatch.setattr("ray_app.perform._IDLE_SECONDS", 0.02)
+    monkeypatch.setattr("ray_app.perform._SLEEP_SECONDS", 0.02)
+    world = World()
+    agents = await world.agents(restless=2)
+    bus = world.messenger("client")
+    async with world.one_host() as host:
+        for agent in (*agents, *agents):
+            await bus.ask(agent_subject(agent), envelope(), timeout=2)
+            await assert_eventually(lambda: host.status().awake == 0, 5)
+        assert not host.ended.done()
 
 
 async def test_deliver_reaches_an_agent_whose_host_comes_later() -> None:
