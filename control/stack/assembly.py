@@ -78,8 +78,10 @@ def _model(context: StackContext) -> ModelEndpoint | None:
     model = context.config.model
     if not model.enabled:
         return None
+    if not model.url:
+        return ModelEndpoint(url=f"http://{context.address('model')}", key_file=str(context.secret("model-key")))
     key = str((context.folder / model.key_file).resolve()) if model.key_file else ""
-    return ModelEndpoint(url=model.url or f"http://{context.address('model')}", key_file=key)
+    return ModelEndpoint(url=model.url, key_file=key)
 
 
 def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, ServiceSpec]:

@@ -21,6 +21,7 @@ PASSWORDS: Final = (
     "postgres-temporal",
     "ray-token",
     "api-key",
+    "model-key",
     *(f"nats-{role}" for role in NATS_ROLES),
 )
 TOKENS: Final = tuple(f"consul-{role}" for role in CONSUL_ROLES)

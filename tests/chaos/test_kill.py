@@ -201,6 +201,21 @@ async def test_terminate_closes_the_job(chaos_stack: RunningStack) -> None:
         assert view.state in (JobState.CANCELLED, JobState.FAILED)
 
 
+async def test_down_and_up_in_mid_job_loses_nothing(chaos_stack: RunningStack) -> None:
+    await whole(chaos_stack)
+    async with ledger_of(chaos_stack) as ledger:
+        workflow_id = await start(chaos_stack, "slow_tasks", TASKS)
+        await until_done(ledger, workflow_id, TASKS // 10, 60.0)
+        down = await asyncio.to_thread(chaos_stack.colony, "down")
+        assert down.returncode == 0
+        await asyncio.to_thread(chaos_stack.colony, "up", "--profile", "full")
+        started = time.monotonic()
+        _, view = await longest_pause(ledger, workflow_id, 200.0)
+        print(f"\ndown and up: job done {time.monotonic() - started:.1f} s after the stack was up again")
+        await check_whole_job(ledger, view)
+    await whole(chaos_stack)
+
+
 def test_home_is_not_shared(chaos_stack: RunningStack, tmp_path: Path) -> None:
     """A command in another folder does not see this stack."""
     other = RunningStack(tmp_path / "other", tmp_path)
