@@ -60,7 +60,7 @@ async def _sentiment(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     judge = parameters(task, Judge)
     verdict = by_lexicon(text, domain=judge.domain)
     if ctx.llm.enabled and needs_model(verdict, judge):
-        verdict = await by_model(text, verdict, ctx.llm, tier=judge.tier)
+        verdict = await by_model(text, verdict, ctx.llm, tier=judge.tier, trust=judge.trust)
     judged: dict[str, Any] = {
         **task.payload,
         "compound": verdict.compound,

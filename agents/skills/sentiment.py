@@ -38,6 +38,9 @@ class Judge(Frozen):
     model: Literal["off", "uncertain", "all"] = "off"
     """`uncertain`: only for texts whose score by lexicon is nearer to 0 than `threshold`."""
     threshold: float = Field(default=0.2, ge=0, le=1)
+    trust: float = Field(default=0.08, ge=0, le=1)
+    """Weight of the model's word in the score. Small models are biased (the embedded one calls nearly all positive), so
+    by default it only breaks ties; give a model that you trust 1."""
     tier: Literal["", "fast", "standard", "complex"] = ""
     domain: bool = True
     """Whether the words of product reviews are used; without them the score is VADER's."""
@@ -84,7 +87,7 @@ _WORD: Final = re.compile(r"\b(positive|neutral|negative)\b", re.IGNORECASE)
 _OBJECT: Final = re.compile(r"\{[^{}]*\}")
 
 
-async def by_model(text: str, first: Verdict, model: Model, *, tier: str = "") -> Verdict:
+async def by_model(text: str, first: Verdict, model: Model, *, tier: str = "", trust: float = 1.0) -> Verdict:
     """The verdict of the language model; `first`, the lexicon's, when it refuses or answers nonsense.
 
     `Transient` errors go through: the workflow asks again.
@@ -95,7 +98,10 @@ async def by_model(text: str, first: Verdict, model: Model, *, tier: str = "") -
     except (ModelRefused, TruncatedAnswer):
         return first
     label = parse_label(answer.text)
-    return first if label is None else Verdict(_agreed(label, first.compound), label, "model")
+    if label is None:
+        return first
+    compound = (1 - trust) * first.compound + trust * _agreed(label, first.compound)
+    return Verdict(compound, label if trust == 1 else label_of(compound), "model")
 
 
 def parse_label(answer: str) -> Label | None:

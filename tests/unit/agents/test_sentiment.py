@@ -43,12 +43,21 @@ def test_only_a_clear_answer_is_a_label(answer: str, label: Label | None) -> Non
 )
 async def test_the_parameters_decide_when_the_model_is_asked(mode: str, text: str, asked: int) -> None:
     model = ScriptedModel('{"label": "negative"}')
-    value = await judged(model, text, model=mode)
+    value = await judged(model, text, model=mode, trust=1)
     assert len(model.asked) == asked
     assert value["by"] == ("model" if asked else "lexicon")
     if asked:
         assert value["label"] == "negative"
         assert value["compound"] < 0
+
+
+async def test_a_model_that_is_not_trusted_only_breaks_ties() -> None:
+    """A small model calls nearly everything positive: it must not make the agreement with people worse."""
+    biased = ScriptedModel('{"label": "positive"}')
+    complaint = await judged(biased, "Terrible, it broke and I hate it", model="all")
+    assert (complaint["by"], complaint["label"]) == ("model", "negative")
+    plain = await judged(ScriptedModel('{"label": "positive"}'), PLAIN, model="all")
+    assert (plain["label"], plain["compound"] > 0) == ("neutral", True)
 
 
 @pytest.mark.parametrize("answer", ["no idea", ModelRefused("too long"), TruncatedAnswer("cut")])
