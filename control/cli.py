@@ -49,6 +49,8 @@ def run_app(app: typer.Typer, name: str = "colony") -> None:
         console.print(error.message, style="bold red", markup=False, highlight=False)
         if error.remedy:
             console.print(error.remedy, markup=False, highlight=False)
+        elif isinstance(error, Unavailable):
+            console.print("Is the stack up? Look at `colony status`; `colony up` starts it.", highlight=False)
         sys.exit(NOT_NOW if isinstance(error, Unavailable | DeadlineExceeded) else WRONG)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -137,5 +137,5 @@ def check_agents(steps: Sequence[StepPlan], counts: Mapping[AgentType, Mapping[i
         if step.agent_type is not None and not sum(counts.get(step.agent_type, {}).values()):
             raise BadInput(
                 f"Step {step.name!r} needs agents of type {step.agent_type!r}, and none is deployed.",
-                remedy=f"Run: python deploy_agents.py --type {step.agent_type}=20.",
+                remedy=f"Run: .venv/bin/python deploy_agents.py --type {step.agent_type}=20.",
             )

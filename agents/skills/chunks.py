@@ -34,7 +34,7 @@ def chunk_text(text: str, *, size: int, overlap: int = 0) -> list[Chunk]:
         chunks.append(Chunk(start, end, text[start:end]))
         if last + 1 >= len(units):
             break
-        first = _next_first(units, first, last, overlap)
+        first = _next_first(units, first, last, size, overlap)
     return chunks
 
 
@@ -43,10 +43,12 @@ def _fitting(span: tuple[int, int], size: int) -> list[tuple[int, int]]:
     return [(at, min(at + size, end)) for at in range(start, end, size)]
 
 
-def _next_first(units: list[tuple[int, int]], first: int, last: int, overlap: int) -> int:
-    """Where the next piece starts: after `first` always, so that it ends."""
+def _next_first(units: list[tuple[int, int]], first: int, last: int, size: int, overlap: int) -> int:
+    """Where the next piece starts: after `first`, and late enough that it holds something new."""
     end = units[last][1]
     following = last + 1
     while following - 1 > first and end - units[following - 1][0] <= overlap:
         following -= 1
+    while following <= last and units[last + 1][1] - units[following][0] > size:
+        following += 1
     return following

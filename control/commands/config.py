@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
@@ -51,13 +52,18 @@ def show(
 
 
 def check(file: Annotated[Path, typer.Argument(help="Configuration file to check.")]) -> None:
-    """Check a file, without the environment; the exit code is 0 when it is fine."""
+    """Check a file and load the agents it names, without the environment; the exit code is 0 when it is fine."""
+    from agents.load import load_agent_class
     from colony.config.built_in import BUILT_IN
     from colony.config.load import load_config
     from workflows.templates import with_templates
 
     loaded = load_config(file, environment={}, defaults=with_templates(BUILT_IN))
     fleet = loaded.config.fleet
+    sys.path.append(str(file.resolve().parent))
+    for kind in fleet.types.values():
+        if kind.implementation:
+            load_agent_class(kind.implementation, ("agents", *fleet.packages))
     agents = sum(one.count for one in fleet.types.values())
     workflows = len(loaded.config.workflows)
     typer.echo(f"{file}: fine. {agents} agents of {len(fleet.types)} types, {workflows} workflow templates.")

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def scale(
     count: Annotated[
-        int | None, typer.Option(help="Agents in all, shared out by the counts of the configuration.")
+        int | None, typer.Option(min=0, help="Agents in all, shared out by the counts of the configuration.")
     ] = None,
     types: Annotated[list[str] | None, typer.Option("--type", help="TYPE=COUNT, repeatable; exact.")] = None,
     config: Annotated[Path | None, typer.Option(help="Another agent_config.yaml.")] = None,

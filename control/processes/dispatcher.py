@@ -48,7 +48,11 @@ async def main() -> None:
         owner.start(reconciler.run(stop), name="reconciler")
         activities = DispatchActivities(HostBatchRunner(hosts, on_trouble=reconciler.poke))
         workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
-        owned = owner.start(shards_owned(ledger), name="wait for shard owners")
+
+        async def serving() -> set[str]:
+            return {host.incarnation for host in (await hosts.hosts()).values() if host.incarnation}
+
+        owned = owner.start(shards_owned(ledger, serving), name="wait for shard owners")
         await asyncio.wait({workers, owner.failed, owned}, return_when=asyncio.FIRST_COMPLETED)
         async with ready_and_beating(home, "dispatcher"):
             await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TypeVar
 
@@ -20,12 +20,18 @@ _log = structlog.get_logger(__name__)
 OWNERS_EVERY = 0.1
 
 
-async def shards_owned(ledger: FleetLedger, *, patience: float = 60.0) -> None:
-    """Return once every shard has an owner, or after `patience` seconds: until then agents do not answer."""
+async def shards_owned(
+    ledger: FleetLedger, serving: Callable[[], Awaitable[Collection[str]]], *, patience: float = 60.0
+) -> None:
+    """Return once an incarnation that serves owns every shard, or after `patience` seconds.
+
+    Until then agents do not answer; owners of before a restart may still stand in the ledger.
+    """
     deadline = asyncio.get_running_loop().time() + patience
     while asyncio.get_running_loop().time() < deadline:
         try:
-            if all(owner.incarnation for owner in await ledger.shard_owners()):
+            alive = await serving()
+            if all(owner.incarnation in alive for owner in await ledger.shard_owners()):
                 return
         except Transient as error:
             _log.info("waiting", what="shard owners", error=str(error))

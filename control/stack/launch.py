@@ -14,7 +14,8 @@ from typing import Final
 
 import structlog
 
-from colony.errors import DeadlineExceeded, Unavailable
+from colony.config.endpoints import read_endpoints
+from colony.errors import BadInput, DeadlineExceeded, Unavailable
 from control.stack.identity import Identity, alive, boot_id, identify, send
 from control.stack.lock import is_held
 from control.stack.logfiles import open_log
@@ -44,9 +45,27 @@ def start(orders: Orders, show: Show) -> tuple[StackRecord, bool]:
     if is_held(paths.lock_file):
         record = read_state(paths.state_file)
         already = record is not None and record.phase == "ready"
+        if already:
+            _refuse_other_orders(orders, paths)
         return _wait(paths, None, show), already
     child = _spawn(orders, paths)
     return _wait(paths, child, show), False
+
+
+def _refuse_other_orders(orders: Orders, paths: StackPaths) -> None:
+    """A running stack keeps its configuration: asked for another one, say so. Raises `BadInput`."""
+    running = read_endpoints(paths.home)
+    wanted = str(orders.config.resolve()) if orders.config is not None else running.config_file
+    if wanted != running.config_file:
+        raise BadInput(
+            f"The stack is up with {running.config_file or 'the built-in configuration'}, not with {wanted}.",
+            remedy="Stop it first: `colony down`.",
+        )
+    if orders.profile and orders.profile != running.profile:
+        raise BadInput(
+            f"The stack is up with profile {running.profile}, not {orders.profile}.",
+            remedy="Stop it first: `colony down`.",
+        )
 
 
 def _spawn(orders: Orders, paths: StackPaths) -> subprocess.Popen[bytes]:

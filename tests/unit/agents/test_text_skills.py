@@ -5,7 +5,7 @@ import statistics
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from agents.skills.chunks import chunk_text
@@ -62,6 +62,7 @@ def test_sentences_end_where_they_should() -> None:
 
 
 @given(st.text(alphabet="ab .!?\n\"'"), st.integers(5, 40), st.integers(0, 4))
+@example("? ? ????", 5, 1)
 def test_chunks_fit_and_cover_every_sentence(text: str, size: int, overlap: int) -> None:
     chunks = chunk_text(text, size=size, overlap=overlap)
     covered = {place for chunk in chunks for place in range(chunk.start, chunk.end)}
