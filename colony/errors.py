@@ -59,7 +59,14 @@ class DeadlineExceeded(Transient):
 
 
 class Overloaded(Transient):
-    """Refused to protect what is under way: come back later. Never counts as an attempt of a task."""
+    """Refused to protect what is under way: come back later. Never counts as an attempt of a task.
+
+    `retry_after` is how many seconds later that is; None where nobody knows.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
 
 
 class LostShard(Transient):
@@ -88,6 +95,10 @@ class TaskTimeout(Permanent):
 
 class ModelRefused(Permanent):
     """The model backend refused the request (a 4xx): prompt too long, unknown model, wrong parameter."""
+
+
+class BudgetSpent(Permanent):
+    """The job has used up the tokens it was given."""
 
 
 class TruncatedAnswer(Permanent):

@@ -69,6 +69,13 @@ class ModelEndpoint(Frozen):
     key_file: str = ""
 
 
+class GatewayEndpoint(Frozen):
+    """The front of all models; speaks OpenAI's and Ollama's APIs. `url` ends before `/v1`."""
+
+    url: str
+    key_file: str
+
+
 class Endpoints(Frozen):
     """All addresses of one stack."""
 
@@ -85,6 +92,8 @@ class Endpoints(Frozen):
     registry: RegistryEndpoint
     ray: RayEndpoint
     model: ModelEndpoint | None = None
+    """The embedded model, or the server configured in its place: what the gateway fronts."""
+    gateway: GatewayEndpoint | None = None
 
     @property
     def file(self) -> Path:

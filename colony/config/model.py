@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from colony.config.gateway import GatewayConfig
+from colony.config.section import Section
 from colony.contracts import StepKind
 from colony.ids import SHARDS, AgentType, Id
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, unknown keys refused, docstrings become the JSON schema's descriptions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class AgentTypeConfig(Section):
@@ -169,6 +165,7 @@ class Config(Section):
     """Folders that job sources may be read from; empty for the folder `colony up` was run in."""
     fleet: FleetConfig = FleetConfig()
     model: ModelConfig = ModelConfig()
+    gateway: GatewayConfig = GatewayConfig()
     fetch: FetchConfig = FetchConfig()
     servers: ServersConfig = ServersConfig()
     workflows: dict[Id, TemplateConfig] = Field(default_factory=dict[Id, TemplateConfig])
