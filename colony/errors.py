@@ -97,8 +97,23 @@ class ModelRefused(Permanent):
     """The model backend refused the request (a 4xx): prompt too long, unknown model, wrong parameter."""
 
 
+class PromptTooLong(ModelRefused):
+    """The prompt does not fit the context of any model it could go to; nothing of it was cut."""
+
+
 class BudgetSpent(Permanent):
     """The job has used up the tokens it was given."""
+
+
+class WrongAnswer(Permanent):
+    """The model's answer does not fit the schema asked for, also after it was shown what is wrong.
+
+    `text` is what it said first.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "", text: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.text = text
 
 
 class TruncatedAnswer(Permanent):

@@ -83,6 +83,8 @@ class Ticket(Frozen):
     kind: Kind
     targets: tuple[Target, ...] = Field(min_length=1)
     """In order of preference."""
+    cheaper: tuple[Target, ...] = ()
+    """Where it may still go once the budget of its job is spent; empty: nowhere."""
     priority: int = Field(default=NORMAL, ge=HIGH, le=LOW)
     tokens: int = Field(default=0, ge=0)
     """Tokens it may use in all: prompt and the most the answer may have. What quotas and budgets reserve."""

@@ -1,0 +1,86 @@
+"""From what a request names to the models it may go to, best first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from colony.errors import NotFound, Unavailable
+from ray_app.gateway.contracts import Ask, Kind, ServedModel, Target
+from ray_app.gateway.plan import TIERS, GatewayPlan
+
+Served = Mapping[str, Sequence[ServedModel]]
+"""Backend -> what it said it serves; a backend that never answered is missing."""
+
+
+def targets_of(ask: Ask, plan: GatewayPlan, served: Served) -> tuple[Target, ...]:
+    """Where `ask` may go, in order of preference.
+
+    Raises `NotFound` for a model that nobody serves, `Unavailable` when nothing is known of any backend yet.
+    """
+    tier = ask.model if ask.model in TIERS else ask.tier or TIERS[0]
+    found = tuple(
+        _of_tier(tier, ask.kind, plan, served)
+        if not ask.model or ask.model in TIERS
+        else _of_model(ask.model, plan, served)
+    )
+    if found:
+        return found
+    if not plan.backends:
+        raise NotFound("No language model is configured.", remedy="Set model.enabled in agent_config.yaml.")
+    if len(served) < len(plan.backends):
+        raise Unavailable("No backend has told its models yet.", remedy="See `colony llm`.")
+    wanted = f"the model {ask.model[:100]!r}" if ask.model else f"a model for {ask.kind.value} in the tier {tier!r}"
+    raise NotFound(f"Nobody serves {wanted}.", remedy=f"There is {', '.join(sorted(names(served))[:8]) or 'none'}.")
+
+
+def cheapest(ask: Ask, plan: GatewayPlan, served: Served) -> tuple[Target, ...]:
+    """Where `ask` may go when only the cheapest tier is left to it; empty when that serves no model of its kind."""
+    return tuple(_of_tier(TIERS[0], ask.kind, plan, served))
+
+
+def names(served: Served) -> set[str]:
+    """Every model by its name."""
+    return {model.name for models in served.values() for model in models}
+
+
+def model_of(target: Target, served: Served) -> ServedModel | None:
+    """What is known of a target's model."""
+    return next((model for model in served.get(target.backend, ()) if model.name == target.model), None)
+
+
+def _of_tier(tier: str, kind: Kind, plan: GatewayPlan, served: Served) -> Iterator[Target]:
+    for known, choices in plan.tiers.items():
+        if known != tier:
+            continue
+        for choice in choices:
+            model = choice.model or _first(choice.backend, kind, plan, served)
+            if model and _fits(Target(backend=choice.backend, model=model), kind, served):
+                yield Target(backend=choice.backend, model=model)
+
+
+def _of_model(model: str, plan: GatewayPlan, served: Served) -> Iterator[Target]:
+    for name, config in plan.backends.items():
+        known = {entry.name for entry in served.get(name, ())}
+        if model in known or (not known and model in config.models):
+            yield Target(backend=name, model=model)
+
+
+def _first(backend: str, kind: Kind, plan: GatewayPlan, served: Served) -> str:
+    """The first configured model, else the first served one that does what is asked."""
+    config = next((config for name, config in plan.backends.items() if name == backend), None)
+    configured = () if config is None else config.models
+    known = served.get(backend, ())
+    embeds = kind is Kind.EMBEDDING
+    for name in configured:
+        if not any(entry.name == name and entry.embeddings != embeds for entry in known):
+            return name
+    if configured:
+        return ""
+    fitting = [entry.name for entry in known if entry.embeddings == embeds]
+    return fitting[0] if fitting else ""
+
+
+def _fits(target: Target, kind: Kind, served: Served) -> bool:
+    """Whether nothing speaks against the target: a model that embeds does not chat, and the other way round."""
+    model = model_of(target, served)
+    return model is None or model.embeddings == (kind is Kind.EMBEDDING)

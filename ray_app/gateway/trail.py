@@ -1,0 +1,80 @@
+"""What one request leaves behind: times, tokens, where it went. Becomes its record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colony.clock import Clock
+from ray_app.gateway.contracts import Ask, CallRecord, Ended, Grant
+
+
+class Trail:
+    """Filled in along the way of one request."""
+
+    def __init__(self, ask: Ask, clock: Clock) -> None:
+        self.ask = ask
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._called = 0.0
+        self._first = 0.0
+        self._grant: Grant | None = None
+        self._queued = 0.0
+        self._prompt = self._completion = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the caller gives up; negative when it has."""
+        return self._began + self.ask.seconds - self._clock.monotonic()
+
+    @property
+    def called_seconds(self) -> float:
+        """Seconds since the call under way began."""
+        return self._clock.monotonic() - self._called
+
+    def granted(self, grant: Grant) -> None:
+        """A call begins now."""
+        self._grant = grant
+        self._queued += grant.queued
+        self._called = self._clock.monotonic()
+        self._first = 0.0
+
+    def first_piece(self) -> None:
+        """The first piece of the answer is there."""
+        self._first = self.called_seconds
+
+    def used(self, usage: dict[str, Any]) -> None:
+        """What the backend counted."""
+        self._prompt = int(usage.get("prompt_tokens") or 0)
+        self._completion = int(usage.get("completion_tokens") or 0)
+
+    def ended(self, grant: Grant, outcome: str) -> Ended:
+        """The end of a call, for the owner."""
+        return Ended(
+            request_id=grant.request_id,
+            outcome=outcome,
+            prompt_tokens=self._prompt,
+            completion_tokens=self._completion,
+            first=self._first,
+            seconds=self.called_seconds,
+        )
+
+    def record(self, outcome: str, *, cache: str = "miss") -> CallRecord:
+        """The end of the request, for the books."""
+        called = self._grant is not None and cache == "miss"
+        target = self._grant.target if self._grant is not None and called else None
+        return CallRecord(
+            request_id=self.ask.request_id,
+            caller=self.ask.caller,
+            kind=self.ask.kind,
+            backend="" if target is None else target.backend,
+            model=self.ask.model if target is None else target.model,
+            tier=self.ask.tier,
+            prompt_tokens=self._prompt if called else 0,
+            completion_tokens=self._completion if called else 0,
+            queued=self._queued,
+            first=self._first,
+            seconds=self._clock.monotonic() - self._began,
+            cache=cache,
+            outcome=outcome,
+            at=self._clock.wall(),
+        )
