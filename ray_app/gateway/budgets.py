@@ -13,7 +13,7 @@ MOST_JOBS: Final = 10_000
 """Jobs kept at most. Beyond it the one used longest ago is forgotten; the ledger still knows what it used."""
 
 DEEPEST: Final = 32
-"""Generations of jobs started by jobs."""
+"""Generations of jobs that start jobs, the first included."""
 
 
 class BudgetVerdict(NamedTuple):
@@ -38,7 +38,7 @@ class JobUse(NamedTuple):
     parent: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job:
     used: int = 0
     reserved: int = 0
@@ -56,7 +56,7 @@ class Budgets:
 
     def __init__(self, config: LimitsConfig, *, most: int = MOST_JOBS) -> None:
         self._config = config
-        self._most = most
+        self._most = max(most, DEEPEST + 2)
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
     def adopt(self, child: str, parent: str) -> None:
@@ -145,7 +145,7 @@ class Budgets:
     def _keys(self, job: str) -> list[str]:
         """The job and those above it, nearest first."""
         keys = [job]
-        while (parent := self._job(keys[-1]).parent) and len(keys) <= DEEPEST:
+        while (parent := self._job(keys[-1]).parent) and len(keys) < DEEPEST:
             keys.append(parent)
         return keys
 
