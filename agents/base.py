@@ -10,7 +10,7 @@ from pydantic import Field
 from colony.clock import Clock
 from colony.contracts import Frozen
 from colony.ids import AgentId
-from colony.llm.port import ChatAnswer
+from colony.llm.port import CacheUse, ChatAnswer, ChatMessage
 
 
 class AgentTask(Frozen):
@@ -21,6 +21,8 @@ class AgentTask(Frozen):
     parameters: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     """Fixed for the step."""
     job: int = 0
+    job_key: str = ""
+    """Key of the job: the same for ever, whatever ledger it is in; empty for work that came as a message."""
     step: int = 0
     seq: int = 0
     generation: int = 0
@@ -59,10 +61,21 @@ class Model(Protocol):
         *,
         system: str = "",
         tier: str = "",
+        model: str = "",
         max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
         schema: dict[str, Any] | None = None,
+        messages: Sequence[ChatMessage] = (),
+        cache: CacheUse = "auto",
+        priority: int = 3,
     ) -> ChatAnswer:
-        """Ask. Errors as in `colony.llm.port.LanguageModel`."""
+        """Ask. `messages` are the turns before `prompt`; `tier` is that of the agent's type unless given.
+
+        With a JSON `schema` the answer's `data` holds the value; an answer that does not fit is repaired at most
+        once, then `WrongAnswer` is raised. A prompt too long for the model raises `PromptTooLong`, it is never cut.
+        Other errors as in `colony.llm.port.LanguageModel`.
+        """
         ...
 
 

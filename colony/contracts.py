@@ -135,6 +135,8 @@ class BatchReport(Frozen):
     """Failed tasks whose error may pass: another generation may try them."""
     left_reason: str = ""
     """Name of the error class that explains `left`."""
+    retry_after: float = Field(default=0.0, ge=0)
+    """Seconds after which those left are worth another try; 0 where nobody knows."""
     seconds: float = 0.0
     cancelled: bool = False
 

@@ -25,9 +25,11 @@ from colony.errors import ColonyError, DeadlineExceeded, Unavailable
 from colony.fetch import open_fetcher
 from colony.ids import AgentType, host_name
 from colony.ledger.postgres import open_ledger
-from colony.llm.http import open_model
+from colony.llm.http import open_gateway_model, open_model
+from colony.llm.port import LanguageModel
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
+from ray_app.gateway.plan import gateway_plan
 from ray_app.host import Host, open_host
 from ray_app.population import AgentLoader
 
@@ -57,9 +59,7 @@ async def composed_host(home: Path, slot: int) -> AsyncGenerator[Host]:
         ledger = await stack.enter_async_context(open_ledger(endpoints.postgres, pool_size=_POOL, name=name))
         messenger = await stack.enter_async_context(open_messenger(endpoints.nats, role="host", name=name))
         registry = await _optional_registry(stack, endpoints)
-        model = None
-        if config.model.enabled and endpoints.model is not None:
-            model = await stack.enter_async_context(open_model(endpoints.model, config.model))
+        model = await _optional_model(stack, endpoints, config)
         fetcher = await stack.enter_async_context(open_fetcher(config.fetch))
         yield await stack.enter_async_context(
             open_host(
@@ -80,6 +80,17 @@ async def composed_host(home: Path, slot: int) -> AsyncGenerator[Host]:
 def data_roots(config: Config, endpoints: Endpoints) -> tuple[str, ...]:
     """Folders agents may read below."""
     return config.data_roots or (endpoints.folder,)
+
+
+async def _optional_model(stack: AsyncExitStack, endpoints: Endpoints, config: Config) -> LanguageModel | None:
+    """The gateway where there is one, else the model server itself; None when no model is configured."""
+    if not gateway_plan(config).backends:
+        return None
+    if endpoints.gateway is not None:
+        return await stack.enter_async_context(open_gateway_model(endpoints.gateway, config.model))
+    if endpoints.model is not None:
+        return await stack.enter_async_context(open_model(endpoints.model, config.model))
+    return None
 
 
 async def _optional_registry(stack: AsyncExitStack, endpoints: Endpoints) -> Any:

@@ -52,6 +52,7 @@ def task_of(row: TaskRow, batch: BatchRequest, step: StepPlan | None, parameters
         payload=orjson.loads(row.payload),
         parameters=parameters,
         job=batch.job,
+        job_key=batch.key,
         step=batch.step,
         seq=row.seq,
         generation=batch.generation,

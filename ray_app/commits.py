@@ -57,6 +57,12 @@ class Tally:
         self.transient = 0
         self.errors: Counter[str] = Counter()
         self.left_reason = ""
+        self.retry_after = 0.0
+
+    def leave(self, reason: str, retry_after: float) -> None:
+        """A task comes back without an outcome; whoever refused it wants to be asked again after so many seconds."""
+        self.left_reason = reason
+        self.retry_after = max(self.retry_after, retry_after)
 
     def count(self, outcome: OutcomeRow) -> None:
         """One more outcome is in the ledger by our commit."""
@@ -83,6 +89,7 @@ class Tally:
             errors=dict(self.errors),
             transient=self.transient,
             left_reason=reason if left else "",
+            retry_after=self.retry_after if left and not stop_reason else 0.0,
             seconds=seconds,
             cancelled=stop_reason == Cancelled.__name__,
         )

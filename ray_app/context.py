@@ -18,7 +18,16 @@ from colony.errors import BadInput, Fenced, NotFound, NotPermitted
 from colony.fetch import FetchedPage
 from colony.ids import AgentId, Id, agent_subject
 from colony.ledger.port import Ledger
-from colony.llm.port import ChatAnswer, ChatMessage, ChatRequest, LanguageModel
+from colony.llm.port import (
+    NORMAL_PRIORITY,
+    CacheUse,
+    Caller,
+    ChatAnswer,
+    ChatMessage,
+    ChatRequest,
+    LanguageModel,
+)
+from colony.llm.structured import chat_structured
 from colony.messaging.durable import deliver
 from colony.messaging.port import Envelope, Messenger
 from ray_app.population import AgentCell, LiveAgent
@@ -36,20 +45,25 @@ class Fetcher(Protocol):
         ...
 
 
-class TypedModel:
-    """The language model with the tier of one agent type; without a model every call is refused."""
+class AgentModel:
+    """The language model with the name of one agent, and of the job it works for, on each call.
 
-    __slots__ = ("_model", "_tier", "_timeout")
+    Without a model every call is refused. No call outlives `deadline` (monotonic seconds; 0 for none), when nobody
+    waits for the task any more.
+    """
 
-    def __init__(self, model: LanguageModel | None, tier: str, timeout: float) -> None:
-        self._model = model
+    __slots__ = ("_around", "_caller", "_deadline", "_tier")
+
+    def __init__(self, around: Surroundings, caller: Caller, tier: str, deadline: float) -> None:
+        self._around = around
+        self._caller = caller
         self._tier = tier
-        self._timeout = timeout
+        self._deadline = deadline
 
     @property
     def enabled(self) -> bool:
         """See `agents.base.Model`."""
-        return self._model is not None
+        return self._around.model is not None
 
     async def chat(
         self,
@@ -57,24 +71,41 @@ class TypedModel:
         *,
         system: str = "",
         tier: str = "",
+        model: str = "",
         max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
         schema: dict[str, Any] | None = None,
+        messages: Sequence[ChatMessage] = (),
+        cache: CacheUse = "auto",
+        priority: int = NORMAL_PRIORITY,
     ) -> ChatAnswer:
         """See `agents.base.Model`."""
-        if self._model is None:
+        if self._around.model is None:
             raise NotPermitted("No language model is configured.", remedy="Set model.enabled in agent_config.yaml.")
-        turns = [ChatMessage(role="user", content=prompt)]
-        if system:
-            turns.insert(0, ChatMessage(role="system", content=system))
-        return await self._model.chat(
-            ChatRequest(
-                messages=tuple(turns),
-                tier=tier or self._tier,
-                max_tokens=max_tokens,
-                json_schema=schema,
-                timeout=self._timeout,
-            )
+        first = (ChatMessage(role="system", content=system),) if system else ()
+        request = ChatRequest(
+            messages=(*first, *messages, ChatMessage(role="user", content=prompt)),
+            tier=tier or self._tier,
+            model=model,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+            json_schema=schema,
+            timeout=self._seconds(),
+            priority=priority,
+            cache=cache,
+            caller=self._caller,
         )
+        if schema is None:
+            return await self._around.model.chat(request)
+        return await chat_structured(self._around.model, request, self._around.clock)
+
+    def _seconds(self) -> float:
+        longest = self._around.model_timeout
+        if not self._deadline:
+            return longest
+        return max(0.001, min(longest, self._deadline - self._around.clock.monotonic()))
 
 
 class Surroundings:
@@ -96,9 +127,8 @@ class Surroundings:
         self.messenger = messenger
         self.clock = clock
         self.fetcher = fetcher
-        self._model = model
-        self._model_timeout = model_timeout
-        self._models: dict[str, TypedModel] = {}
+        self.model = model
+        self.model_timeout = model_timeout
         self._roots = tuple(Path(root) for root in data_roots)
         self._lease_valid = lease_valid
 
@@ -106,13 +136,6 @@ class Surroundings:
         """Raises `Fenced` once this host cannot prove its lease: it must not speak for its agents then."""
         if not self._lease_valid():
             raise Fenced("The lease of this host has run out.")
-
-    def model(self, tier: str) -> Model:
-        """The language model for agents of a tier."""
-        found = self._models.get(tier)
-        if found is None:
-            found = self._models[tier] = TypedModel(self._model, tier, self._model_timeout)
-        return found
 
     def read(self, path: str) -> bytes:
         """A file below the data roots, symlinks resolved before the check. Blocks."""
@@ -132,12 +155,15 @@ class Surroundings:
 class HostContext:
     """`AgentContext` of one agent in one piece of work."""
 
-    __slots__ = ("_around", "_cell", "_job", "live")
+    __slots__ = ("_around", "_cell", "_deadline", "_job", "_key", "live")
 
-    def __init__(self, around: Surroundings, cell: AgentCell, job: int) -> None:
+    def __init__(self, around: Surroundings, cell: AgentCell, job: int, key: str = "", deadline: float = 0.0) -> None:
+        """`job` and `key` are the number and key of the job, 0 and empty for none; `deadline` is in monotonic time."""
         self._around = around
         self._cell = cell
         self._job = job
+        self._key = key
+        self._deadline = deadline
         self.live: LiveAgent | None = None
         """The agent this is for, once it is awake. Its cell may forget it while it runs."""
 
@@ -154,7 +180,9 @@ class HostContext:
     @property
     def llm(self) -> Model:
         """See `AgentContext`."""
-        return self._around.model(self._cell.kind.config.tier)
+        cell = self._cell
+        caller = Caller(agent=cell.agent_id, agent_type=cell.kind.name, job=self._key)
+        return AgentModel(self._around, caller, cell.kind.config.tier, self._deadline)
 
     @property
     def state(self) -> Mapping[str, Any]:

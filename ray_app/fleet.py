@@ -193,6 +193,7 @@ def _merged(one: BatchReport, other: BatchReport) -> BatchReport:
         errors=dict(Counter(one.errors) + Counter(other.errors)),
         transient=one.transient + other.transient,
         left_reason=other.left_reason,
+        retry_after=other.retry_after,
         cancelled=other.cancelled,
     )
 

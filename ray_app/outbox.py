@@ -49,7 +49,7 @@ class Outbox:
     def put(self, row: TaskRow, cell: AgentCell, handled: Handled) -> asyncio.Future[None] | None:
         """Queue an outcome for its commit; returns what a stateful agent must await before it goes on."""
         if handled.left:
-            self._tally.left_reason = handled.error
+            self._tally.leave(handled.error, handled.retry_after)
             return None
         if self._closed:
             cell.live = None

@@ -39,6 +39,8 @@ class Handled(NamedTuple):
     transient: bool
     left: bool
     micros: int
+    retry_after: float = 0.0
+    """For work that is left: seconds until it is worth another try; 0 where nobody knows."""
 
 
 class Performer:
@@ -57,7 +59,7 @@ class Performer:
         """
         started = self._clock.monotonic()
         lane.deadline = started + limit
-        context = HostContext(self._around, cell, task.job)
+        context = HostContext(self._around, cell, task.job, task.job_key, lane.deadline)
         try:
             live = cell.live
             if live is None:
@@ -121,7 +123,8 @@ class Performer:
         micros = int((self._clock.monotonic() - started) * 1e6)
         left = isinstance(error, (Overloaded, LostShard))
         name = type(error).__name__[:64]
-        return Handled(None, b"{}", None, name, message, isinstance(error, Transient), left, micros)
+        wait = (error.retry_after or 0.0) if isinstance(error, Overloaded) else 0.0
+        return Handled(None, b"{}", None, name, message, isinstance(error, Transient), left, micros, wait)
 
     def _interrupted(self, lane: Lane, started: float, limit: float) -> Handled:
         lane.overdue = False

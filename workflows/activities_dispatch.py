@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from colony.contracts import BatchProgress, BatchReport, BatchRequest
 from colony.dispatch import BatchRunner
-from colony.errors import Transient, Unavailable
+from colony.errors import Overloaded, Transient, Unavailable
 from workflows import names
 from workflows.policies import SILENCE_SECONDS, leave_delay
 from workflows.translate import bounded
@@ -39,10 +39,12 @@ class DispatchActivities:
         try:
             report = await self._watched(request)
         except Transient as error:
-            raise _later(type(error).__name__, str(error)) from None
+            wait = error.retry_after if isinstance(error, Overloaded) else None
+            raise _later(type(error).__name__, str(error), wait or 0.0) from None
         if report.left > 0 and report.ok + report.failed == 0 and not report.cancelled:
             reason = report.left_reason or "Unavailable"
-            raise _later(reason, f"{report.left} tasks came back without an outcome ({reason}).")
+            told = f"{report.left} tasks came back without an outcome ({reason})."
+            raise _later(reason, told, report.retry_after)
         return report
 
     async def _watched(self, request: BatchRequest) -> BatchReport:
@@ -62,8 +64,9 @@ class DispatchActivities:
             raise Unavailable(f"The host reported no progress for {self._silence_seconds:.0f} s.") from None
 
 
-def _later(reason: str, message: str) -> ApplicationError:
-    delay = leave_delay(reason, activity.info().attempt, random.random())  # noqa: S311 -- spreads retries, no secret
+def _later(reason: str, message: str, retry_after: float = 0.0) -> ApplicationError:
+    jitter = random.random()  # noqa: S311 -- spreads retries, no secret
+    delay = leave_delay(reason, activity.info().attempt, jitter, retry_after)
     # Benign: part of normal running, so the SDK logs no traceback for it.
     return ApplicationError(
         bounded(message),

@@ -32,7 +32,7 @@ from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
 from colony.ledger.port import Ledger
-from colony.llm.port import ChatAnswer
+from colony.llm.port import CacheUse, ChatAnswer, ChatMessage
 
 _CHUNK: Final = 100
 _LEASE_SECONDS: Final = 3600.0
@@ -53,8 +53,14 @@ class NoModel:
         *,
         system: str = "",
         tier: str = "",
+        model: str = "",
         max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int | None = None,
         schema: dict[str, Any] | None = None,
+        messages: Sequence[ChatMessage] = (),
+        cache: CacheUse = "auto",
+        priority: int = 3,
     ) -> ChatAnswer:
         """Refused: `NotPermitted`."""
         raise NotPermitted("There is no model here.")

@@ -122,18 +122,24 @@ def generation_delay(generation: int) -> float:
     return min(30.0, 0.5 * 2.0 ** max(0, generation - 1))
 
 
+LONGEST_ASKED: Final = 60.0
+"""Most seconds of waiting that a refusal may ask for."""
+
+_SPREAD: Final = 0.25
 _LEAVE: Final = {"Overloaded": (0.5, 5.0), "LostShard": (0.1, 2.0), "Fenced": (0.1, 2.0)}
 _LEAVE_OTHER: Final = (0.25, 3.0)
 
 
-def leave_delay(reason: str, attempt: int, jitter: float = 0.5) -> float:
+def leave_delay(reason: str, attempt: int, jitter: float = 0.5, retry_after: float = 0.0) -> float:
     """Seconds until tasks that came back without an outcome are handed out again.
 
     Doubles with `attempt` (from 1) up to a bound by `reason`; `jitter` 0 to 1 spreads it from half to the whole.
+    At least `retry_after`, what the side that refused asked for, up to `LONGEST_ASKED`.
     """
     first, most = _LEAVE.get(reason, _LEAVE_OTHER)
     whole = min(most, first * 2.0 ** min(30, max(0, attempt - 1)))
-    return whole * (0.5 + 0.5 * jitter)
+    asked = min(retry_after, LONGEST_ASKED) * (1.0 + _SPREAD * jitter)
+    return max(whole * (0.5 + 0.5 * jitter), asked)
 
 
 def should_continue_as_new(events: int, suggested: bool) -> bool:

@@ -36,6 +36,7 @@ class StepRun:
         self._running: dict[asyncio.Task[BatchReport], Range] = {}
         self._progress_at = workflow.time()
         self._idle_rounds = 0
+        self._retry_after = 0.0
         self.cursor = cursor
 
     def progress(self) -> dict[str, object]:
@@ -119,6 +120,7 @@ class StepRun:
         if report.cancelled:
             raise Cancelled("The job was cancelled: its mark is set in the ledger.")
         self.cursor = absorb(self.cursor, handed, report)
+        self._retry_after = max(self._retry_after, report.retry_after)
         if report.ok + report.failed > 0 or report.left == 0:
             self._progress_at = workflow.time()
             self._idle_rounds = 0
@@ -138,7 +140,9 @@ class StepRun:
                 f"Step {self._step.name} got nothing done for {STALL_SECONDS:.0f} s ({self.cursor.left_reason}).",
                 remedy="Look whether hosts run and have room: `colony status`.",
             )
-        await asyncio.sleep(leave_delay(self.cursor.left_reason, self._idle_rounds))
+        delay = leave_delay(self.cursor.left_reason, self._idle_rounds, retry_after=self._retry_after)
+        self._retry_after = 0.0
+        await asyncio.sleep(delay)
 
     def _sweep(self, tally: StepTally) -> None:
         if self.cursor.sweeps >= MAX_SWEEPS:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
 import httpx
 
-from colony.config.endpoints import ModelEndpoint, read_secret
+from colony.config.endpoints import GatewayEndpoint, ModelEndpoint, read_secret
 from colony.config.model import ModelConfig
 from colony.errors import ConfigInvalid, DeadlineExceeded, ModelRefused, Overloaded, Unavailable
+from colony.llm.gateway_headers import gateway_headers
 from colony.llm.openai_format import decode_answer, decode_models, encode_request, error_of
 from colony.llm.port import ChatAnswer, ChatRequest
 
@@ -23,15 +24,21 @@ MAX_BYTES: Final = 8_000_000
 _CONNECT_SECONDS: Final = 5.0
 _LIST_SECONDS: Final = 10.0
 _CONNECTIONS: Final = 256
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 # llama.cpp closes idle connections after 5 s: give them up before, or calls fail on a connection just closed.
 _KEEP_SECONDS: Final = 4.0
 
 
 class HttpModel:
-    """A `LanguageModel` over HTTP; use through `open_model`. One call, one request: nothing is tried twice."""
+    """A `LanguageModel` over HTTP; use through `open_model` or `open_gateway_model`.
 
-    def __init__(self, client: httpx.AsyncClient, config: ModelConfig) -> None:
+    One call, one request: nothing is tried twice.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, config: ModelConfig, *, gateway: bool = False) -> None:
+        """With `gateway`, calls say who makes them, and tiers are left to the other side."""
         self._client = client
+        self._gateway = gateway
         self._names = config.names
         self._timeout = config.timeout
         self._first = ""
@@ -39,9 +46,14 @@ class HttpModel:
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:
         """See `LanguageModel`. Takes at most the shorter of the request's and the configured time."""
-        async with _deadline(min(request.timeout, self._timeout)):
-            model = request.model or self._tier(request.tier) or await self._default_model()
-            body = await self._call("POST", "/v1/chat/completions", encode_request(request, model))
+        seconds = min(request.timeout, self._timeout)
+        async with _deadline(seconds):
+            if self._gateway:
+                model, headers = request.model, gateway_headers(request, seconds)
+            else:
+                model = request.model or self._tier(request.tier) or await self._default_model()
+                headers = {}
+            body = await self._call("POST", "/v1/chat/completions", encode_request(request, model), headers)
         return decode_answer(request, body)
 
     async def models(self) -> list[str]:
@@ -61,8 +73,10 @@ class HttpModel:
                 self._first = served[0]
             return self._first
 
-    async def _call(self, method: str, path: str, content: bytes | None) -> bytes:
-        headers = {} if content is None else {"Content-Type": "application/json"}
+    async def _call(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> bytes:
+        headers = headers if content is None else {"Content-Type": "application/json", **headers}
         try:
             async with self._client.stream(method, path, content=content, headers=headers) as response:
                 body = await _read(response)
@@ -78,7 +92,7 @@ class HttpModel:
             return body
         if response.status_code == HTTPStatus.NOT_FOUND:
             self._first = ""  # the server may have been given another model
-        raise error_of(response.status_code, body)
+        raise error_of(response.status_code, body, response.headers.get("Retry-After", ""))
 
 
 @asynccontextmanager
@@ -87,10 +101,25 @@ async def open_model(endpoint: ModelEndpoint, config: ModelConfig) -> AsyncGener
 
     The key is read from the endpoint's file, or from that of `config`. Raises `ConfigInvalid`, `NotFound`, `BadInput`.
     """
-    key_file = endpoint.key_file or config.key_file
+    async with http_client(endpoint.url, endpoint.key_file or config.key_file) as client:
+        yield HttpModel(client, config)
+
+
+@asynccontextmanager
+async def open_gateway_model(endpoint: GatewayEndpoint, config: ModelConfig) -> AsyncGenerator[HttpModel]:
+    """The models behind the gateway. Sends nothing until it is used. Raises as `open_model`."""
+    async with http_client(endpoint.url, endpoint.key_file) as client:
+        yield HttpModel(client, config, gateway=True)
+
+
+def http_client(address: str, key_file: str) -> httpx.AsyncClient:
+    """A pool of connections to a server whose URL ends before `/v1`, with the key of `key_file` unless that is empty.
+
+    It has no time-out but for connecting: set a deadline around each call. Raises as `open_model`.
+    """
     headers = {"Authorization": f"Bearer {read_secret(key_file)}"} if key_file else {}
-    url = _base(endpoint.url)
-    client = httpx.AsyncClient(
+    url = _base(address)
+    return httpx.AsyncClient(
         base_url=url,
         headers=headers,
         # The deadline of a call is set around it; these catch what hangs below it.
@@ -100,8 +129,6 @@ async def open_model(endpoint: ModelEndpoint, config: ModelConfig) -> AsyncGener
         # A proxy named in the environment is for the outside, never for this machine.
         trust_env=not _is_loopback(url.host),
     )
-    async with client:
-        yield HttpModel(client, config)
 
 
 @asynccontextmanager

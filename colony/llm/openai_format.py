@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from colony.errors import (
+    BudgetSpent,
     ColonyError,
     DeadlineExceeded,
     ModelRefused,
     NotPermitted,
     Overloaded,
+    PromptTooLong,
     TruncatedAnswer,
     Unavailable,
 )
@@ -22,6 +24,11 @@ from colony.llm.port import ChatAnswer, ChatRequest
 _SHOWN: Final = 200
 _FEW_WORDS: Final = 64
 _PLAUSIBLE: Final = 0.9
+
+# What servers call it: the gateway (which also names the class of the error), OpenAI and vLLM, llama.cpp.
+_TOO_LONG: Final = frozenset({"PromptTooLong", "context_length_exceeded", "exceed_context_size_error"})
+_BUDGET: Final = frozenset({"BudgetSpent", "budget_spent", "insufficient_quota"})
+_TRUNCATED: Final = frozenset({"TruncatedAnswer", "truncated_answer"})
 
 
 class _Lenient(BaseModel):
@@ -58,6 +65,8 @@ class _Models(_Lenient):
 
 class _Error(_Lenient):
     message: str = ""
+    type: str | None = None
+    code: str | int | None = None
 
 
 class _Refusal(_Lenient):
@@ -129,25 +138,53 @@ def decode_models(body: bytes) -> list[str]:
         raise Unavailable("The model server answered with something that is no list of models.") from None
 
 
-def error_of(status: int, body: bytes) -> ColonyError:
-    """The error that an answer of `status` stands for. What a server says about credentials is not repeated."""
+def error_of(status: int, body: bytes, retry_after: str = "") -> ColonyError:
+    """The error that an answer of `status` stands for; `retry_after` is the header of that name.
+
+    What a server says about credentials is not repeated.
+    """
+    said = _said(body)
+    told = {str(said.code or ""), said.type or ""} - {""}
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return NotPermitted(
             f"The model server refused our credentials ({status}).", remedy="Check model.key_file in agent_config.yaml."
         )
+    if told & _BUDGET:
+        return BudgetSpent(f"No tokens are left{said.message}.", remedy="Raise gateway.limits.job_tokens.")
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        return Overloaded(f"The model server takes no more work now ({status}).")
+        wait = seconds_of(retry_after)
+        return Overloaded(f"The model server takes no more work now ({status}){said.message}.", retry_after=wait)
     if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT):
         return DeadlineExceeded(f"The model server gave up waiting ({status}).")
+    if told & _TRUNCATED:
+        return TruncatedAnswer(f"The model server cut the prompt or the answer{said.message}.")
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ModelRefused(f"The model server refused the request ({status}){_said(body)}.")
+        kind = PromptTooLong if told & _TOO_LONG else ModelRefused
+        return kind(f"The model server refused the request ({status}){said.message}.")
     return Unavailable(f"The model server answered with status {status}.")
 
 
-def _said(body: bytes) -> str:
+def seconds_of(retry_after: str) -> float | None:
+    """The header `Retry-After` in seconds, at most an hour; None where it says nothing usable (also: a date)."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        return None
+    return min(seconds, 3600.0) if seconds >= 0 else None
+
+
+class _Said(NamedTuple):
+    message: str
+    """Ready to be put behind a sentence; empty for none."""
+    type: str | None = None
+    code: str | int | None = None
+
+
+def _said(body: bytes) -> _Said:
     try:
         error = _Refusal.model_validate_json(body).error
     except ValidationError:
-        return ""
-    text = " ".join((error if isinstance(error, str) else error.message).split())
-    return f": {text[:_SHOWN].rstrip('.')}" if text else ""
+        return _Said("")
+    detail = _Error(message=error) if isinstance(error, str) else error
+    text = " ".join(detail.message.split())
+    return _Said(f": {text[:_SHOWN].rstrip('.')}" if text else "", detail.type, detail.code)

@@ -16,6 +16,7 @@ from colony.contracts import AgentSpec, BatchRequest, JobPlan, StepKind, StepPla
 from colony.errors import BadInput, Overloaded, Unavailable
 from colony.ids import SHARDS, AgentId, AgentType, Id, agent_name
 from colony.ledger.memory import MemoryLedger
+from colony.llm.port import LanguageModel
 from colony.messaging.memory import MemoryBus, MemoryMessenger
 from colony.registry.memory import MemoryRegistry
 from ray_app.host import Host, open_host
@@ -42,7 +43,7 @@ class Echo:
             case "exit":
                 raise SystemExit(3)
             case "overloaded":
-                raise Overloaded("not now")
+                raise Overloaded("not now", retry_after=task.payload.get("retry_after"))
             case "large":
                 return AgentResult(value={"text": "x" * 600_000})
             case "ask":
@@ -80,7 +81,15 @@ class Counter(Echo):
         return AgentResult(value={"seen": seen, "by": ctx.agent_id}, state={"n": seen + 1})
 
 
-CLASSES = {"echo": Echo, "counter": Counter}
+class Chatter(Echo):
+    """Gives back what the model said."""
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        answer = await ctx.llm.chat(task.payload["prompt"], **task.payload.get("more", {}))
+        return AgentResult(value=answer.model_dump(mode="json"))
+
+
+CLASSES = {"echo": Echo, "counter": Counter, "chatter": Chatter}
 
 
 def loader(name: AgentType, _config: AgentTypeConfig) -> type:
@@ -97,6 +106,7 @@ class World:
     lease: float = 5.0
     concurrency: int = 16
     clock: SystemClock = field(default_factory=SystemClock)
+    model: LanguageModel | None = None
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(self.clock)
@@ -117,7 +127,15 @@ class World:
     @asynccontextmanager
     async def open(self, slot: int, incarnation: str) -> AsyncGenerator[Host]:
         async with open_host(
-            slot, incarnation, self.ledger, self.messenger(), self.registry, self.config, loader, clock=self.clock
+            slot,
+            incarnation,
+            self.ledger,
+            self.messenger(),
+            self.registry,
+            self.config,
+            loader,
+            model=self.model,
+            clock=self.clock,
         ) as host:
             yield host
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,10 @@ def test_every_activity_has_every_time_out() -> None:
         assert options["schedule_to_start_timeout"].total_seconds() == STALL_SECONDS
         assert options["heartbeat_timeout"].total_seconds() == SILENCE_SECONDS
         assert options["start_to_close_timeout"] < options["schedule_to_close_timeout"]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_a_refusal_that_says_when_to_come_back_is_obeyed_within_reason(jitter: float) -> None:
+    assert 20.0 <= leave_delay("Overloaded", 1, jitter, 20.0) <= 25.0
+    assert leave_delay("Overloaded", 1, jitter, 1e9) <= 75.0
+    assert leave_delay("Overloaded", 9, jitter, 0.1) == leave_delay("Overloaded", 9, jitter)
