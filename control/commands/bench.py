@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ BENCHMARKS = {
     "durable_tasks": "durable tasks a second beside bare Temporal",
     "footprint": "memory of each process and of the whole stack",
     "deploy": "time to deploy 620, 10,000 and 100,000 agents to proven",
+    "gateway": "the LLM gateway beside the bare embedded model (15 minutes; --quick: 2)",
 }
 
 
@@ -26,6 +28,7 @@ def register(app: typer.Typer) -> None:
 def bench(
     name: Annotated[str, typer.Argument(help=" · ".join(f"{name}: {what}" for name, what in BENCHMARKS.items()))],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One run where several are the rule (gateway).")] = False,
 ) -> None:
     """Measure the running stack."""
     from rich.pretty import Pretty  # takes a moment to import
@@ -33,7 +36,8 @@ def bench(
     if name not in BENCHMARKS:
         raise BadInput(f"Benchmark {name!r} is unknown.", remedy=f"Known: {', '.join(BENCHMARKS)}.")
     module = importlib.import_module(f"bench.{name}")  # each pulls in clients of servers
-    result = asyncio.run(module.run(Console(stderr=True)))
+    options = {"quick": True} if quick and "quick" in inspect.signature(module.run).parameters else {}
+    result = asyncio.run(module.run(Console(stderr=True), **options))
     if as_json:
         print(result.model_dump_json(indent=2))  # noqa: T201 -- output of the command
     else:
