@@ -1,0 +1,207 @@
+"""The way of one request behind every API: tier, cache, single flight, call, record. Implements `Gate`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final
+
+from colony.clock import Clock
+from colony.errors import BudgetSpent, ColonyError, DeadlineExceeded, Overloaded
+from ray_app.gateway.assembly import Assembly
+from ray_app.gateway.cache import AnswerCache, KeptAnswer
+from ray_app.gateway.calling import CANCELLED, Calls
+from ray_app.gateway.canonical import cache_key, may_be_cached
+from ray_app.gateway.catalog import Catalog
+from ray_app.gateway.contracts import Answered, Ask, Body, Caller, Chunk, Kind, ServedModel
+from ray_app.gateway.plan import TIERS, GatewayPlan
+from ray_app.gateway.ports import Owner, UsageSink
+from ray_app.gateway.replay import replayed
+from ray_app.gateway.single_flight import Emit, Flight, SingleFlight
+from ray_app.gateway.tiers import model_of, targets_of
+from ray_app.gateway.trail import Trail
+
+OWN_TROUBLE: Final = (Overloaded, BudgetSpent, DeadlineExceeded)
+"""Errors that speak of one caller (its rate, its budget, its hurry), not of the request that several share."""
+
+LONGEST_KEPT: Final = 8_000_000
+"""Letters of a streamed answer that are put together for those who wait for the whole of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gate is made of."""
+
+    plan: GatewayPlan
+    catalog: Catalog
+    calls: Calls
+    owner: Owner
+    cache: AnswerCache
+    flights: SingleFlight[Body]
+    usage: UsageSink
+    clock: Clock
+    tiers: Mapping[str, str]
+    """Agent type -> tier of its calls that name none."""
+
+
+class RequestPath:
+    """See `Gate`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def answer(self, ask: Ask) -> Answered:
+        """See `Gate`."""
+        ask = self._with_tier(ask)
+        trail, cache, outcome = Trail(ask, self._parts.clock), "miss", CANCELLED
+        try:
+            body, cache = await self._whole(ask, trail)
+            outcome = "ok"
+        except ColonyError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            record = trail.record(outcome, cache=cache)
+            self._parts.usage.record(record)
+        return Answered(body=body, record=record)
+
+    async def open(self, ask: Ask) -> AsyncGenerator[Chunk]:
+        """See `Gate`."""
+        ask = self._with_tier(ask)
+        pieces = self._pieces(ask)
+        await anext(pieces)  # the empty piece that says that the answer has begun
+        return pieces
+
+    async def models(self) -> Sequence[ServedModel]:
+        """See `Gate`."""
+        served = self._parts.catalog.served
+        found = {model.name: model for models in served.values() for model in models}
+        for tier in TIERS:
+            known = self._of_tier(tier)
+            if known is not None and tier not in found:
+                found[tier] = known.model_copy(update={"name": tier})
+        return list(found.values())
+
+    async def state(self) -> dict[str, Any]:
+        """See `Gate`."""
+        served = self._parts.catalog.served
+        return {
+            **await self._parts.owner.state(),
+            "models": {backend: [model.model_dump() for model in models] for backend, models in served.items()},
+            "cache": {**self._parts.cache.state(), "shared": self._parts.flights.joined},
+        }
+
+    async def why(self, request_id: str) -> dict[str, Any]:
+        """See `Gate`."""
+        return await self._parts.owner.why(request_id)
+
+    async def _whole(self, ask: Ask, trail: Trail) -> tuple[Body, str]:
+        """The answer, and what the cache had to do with it."""
+        key = self._key(ask)
+        if key is None:
+            return await self._parts.calls.answer(ask, trail), "miss"
+        kept = self._parts.cache.get(key)
+        if kept is not None:
+            return kept.body(ask.request_id), "hit"
+
+        async def work() -> Body:
+            body = await self._parts.calls.answer(ask, trail)
+            self._parts.cache.put(key, KeptAnswer.of(body))
+            return body
+
+        body, shared = await self._parts.flights.run(key, work, own=OWN_TROUBLE)
+        return ({**body, "id": ask.request_id}, "shared") if shared else (body, "miss")
+
+    async def _pieces(self, ask: Ask) -> AsyncGenerator[Chunk]:
+        trail, cache, outcome = Trail(ask, self._parts.clock), "miss", CANCELLED
+        try:
+            key = self._key(ask)
+            kept = None if key is None else self._parts.cache.get(key)
+            if kept is not None:
+                cache = "hit"
+                yield {}
+                for piece in replayed(kept.body(ask.request_id)):
+                    yield piece
+            elif key is None:
+                async with aclosing(self._parts.calls.stream(ask, trail)) as source:
+                    async for piece in source:
+                        yield piece
+            else:
+                async with aclosing(self._shared_pieces(ask, key, trail)) as source:
+                    cache = await anext(source)
+                    async for piece in source:
+                        yield piece
+            outcome = "ok"
+        except ColonyError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._parts.usage.record(trail.record(outcome, cache=cache))
+
+    async def _shared_pieces(self, ask: Ask, key: bytes, trail: Trail) -> AsyncGenerator[Any]:
+        """`shared` or `miss`, the empty piece, then the pieces: those of a request under way where there is one."""
+
+        async def work(emit: Emit) -> Body:
+            return await self._collected(ask, key, trail, emit)
+
+        while True:
+            with self._parts.flights.join(key, work) as (flight, shared):
+                source = _in_pieces(flight)
+                try:
+                    first = await anext(source)
+                except OWN_TROUBLE:
+                    if not shared:
+                        raise
+                    continue
+                async with aclosing(source):
+                    yield "shared" if shared else "miss"
+                    yield first
+                    async for piece in source:
+                        yield piece
+                return
+
+    async def _collected(self, ask: Ask, key: bytes, trail: Trail, emit: Emit) -> Body:
+        """Stream the answer to all who wait, and keep the whole of it."""
+        assembly = Assembly(LONGEST_KEPT)
+        async with aclosing(self._parts.calls.stream(ask, trail)) as source:
+            async for piece in source:
+                assembly.add(piece)
+                emit(piece)
+        whole = assembly.whole()
+        if whole is None:
+            return {}
+        self._parts.cache.put(key, KeptAnswer.of(whole))
+        return whole
+
+    def _key(self, ask: Ask) -> bytes | None:
+        """What the answer is kept under; None where it must not be shared."""
+        if not self._parts.cache.enabled or not may_be_cached(ask) or ask.body.get("logprobs"):
+            return None
+        return cache_key(ask)
+
+    def _with_tier(self, ask: Ask) -> Ask:
+        tier = self._parts.tiers.get(ask.caller.agent_type, "")
+        return ask if ask.tier or ask.model or not tier else ask.model_copy(update={"tier": tier})
+
+    def _of_tier(self, tier: str) -> ServedModel | None:
+        try:
+            targets = targets_of(_asking(tier), self._parts.plan, self._parts.catalog.served)
+        except ColonyError:
+            return None
+        return model_of(targets[0], self._parts.catalog.served)
+
+
+async def _in_pieces(flight: Flight[Body]) -> AsyncGenerator[Chunk]:
+    """The pieces of a flight, the empty one first; of one that does not stream, its answer replayed."""
+    async with aclosing(flight.pieces()) as source:
+        async for piece in source:
+            yield piece
+    if not flight.streams:
+        yield {}
+        for piece in replayed(await flight.result()):
+            yield piece
+
+
+def _asking(tier: str) -> Ask:
+    return Ask(request_id="", kind=Kind.CHAT, caller=Caller(), tier=tier, body={})
