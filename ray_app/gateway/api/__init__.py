@@ -1,0 +1,1 @@
+"""What clients speak to: the HTTP interfaces of OpenAI and of Ollama, over the port `Gate`."""
