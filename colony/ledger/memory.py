@@ -5,12 +5,13 @@ from __future__ import annotations
 from colony.clock import Clock
 from colony.ledger.memory_fleet import MemoryFleet
 from colony.ledger.memory_jobs import MemoryJobs
+from colony.ledger.memory_llm import MemoryLlm
 from colony.ledger.memory_messages import MemoryMessages
 from colony.ledger.memory_tables import MemoryTables
 from colony.ledger.memory_tasks import MemoryTasks
 
 
-class MemoryLedger(MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages):
+class MemoryLedger(MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages, MemoryLlm):
     """See `Ledger`. Leases run by the monotonic time of `clock`; all who would share a database share one object."""
 
     def __init__(self, clock: Clock) -> None:

@@ -19,6 +19,7 @@ from colony.contracts import (
 )
 from colony.errors import Fenced, NotFound
 from colony.ids import SHARDS, AgentId
+from colony.llm.contracts import CachedAnswer, LlmCall
 
 
 @dataclass
@@ -63,6 +64,14 @@ class AttemptRow:
 
 
 @dataclass
+class LlmJobRow:
+    """A job that another started, or that has a budget of its own."""
+
+    parent: str = ""
+    tokens: int | None = None
+
+
+@dataclass
 class StepTable:
     """Tasks and outcomes of one step."""
 
@@ -103,6 +112,10 @@ class MemoryTables:
         self.messages: dict[str, DurableMessage] = {}
         self.done_messages: set[str] = set()
         self.states: dict[AgentId, bytes] = {}
+        self.llm_calls: dict[tuple[float, str], LlmCall] = {}
+        self.llm_jobs: dict[str, LlmJobRow] = {}
+        self.llm_cache: dict[bytes, tuple[CachedAnswer, float]] = {}
+        """Key -> (answer, monotonic time when it was put)."""
 
     def step(self, job: int, step: int) -> StepTable:
         """The tables of a step; an empty one if it has none yet."""

@@ -13,12 +13,13 @@ from colony.ledger.migrate import check_schema, known_migrations
 from colony.ledger.postgres_connection import Database, open_database
 from colony.ledger.postgres_fleet import PostgresFleet
 from colony.ledger.postgres_jobs import PostgresJobs
+from colony.ledger.postgres_llm import PostgresLlm
 from colony.ledger.postgres_loads import PostgresLoads
 from colony.ledger.postgres_messages import PostgresMessages
 from colony.ledger.postgres_outcomes import PostgresOutcomes
 
 
-class PostgresLedger(PostgresFleet, PostgresJobs, PostgresLoads, PostgresOutcomes, PostgresMessages):
+class PostgresLedger(PostgresFleet, PostgresJobs, PostgresLoads, PostgresOutcomes, PostgresMessages, PostgresLlm):
     """See `Ledger`. Open it with `open_ledger`."""
 
     def __init__(self, database: Database) -> None:

@@ -10,6 +10,7 @@ import orjson
 from colony.contracts import OutcomeRow, StateRow
 from colony.errors import BadInput, Fenced
 from colony.ids import SHARDS, AgentId, shard_of
+from colony.llm.contracts import LlmCall
 
 MOST_MICROS: Final = 2**31 - 1
 """Longest time of a task that is kept: 36 minutes and more count as that."""
@@ -40,6 +41,20 @@ def kept_outcome(row: OutcomeRow) -> OutcomeRow:
     if not row.message and row.micros <= MOST_MICROS:
         return row
     return row._replace(message=clean_text(row.message), micros=min(row.micros, MOST_MICROS))
+
+
+def kept_call(row: LlmCall) -> LlmCall:
+    """The call as both ledgers keep it: names cleaned and at most 200 letters, counts as an `integer` holds them.
+
+    Names come from headers of requests: none of them may be the reason why the books of others cannot be kept.
+    """
+    names = {name: clean_text(value)[:200] for name, value in row._asdict().items() if isinstance(value, str)}
+    return row._replace(
+        **names,
+        ended_at=round(row.ended_at, 6),
+        prompt_tokens=min(max(row.prompt_tokens, 0), MOST_MICROS),
+        completion_tokens=min(max(row.completion_tokens, 0), MOST_MICROS),
+    )
 
 
 def parse_object(document: bytes) -> dict[str, Any]:
