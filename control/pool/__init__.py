@@ -1,0 +1,1 @@
+"""Models of the embedded backend: what fits, what is loaded, what runs it."""
