@@ -119,6 +119,8 @@ class Ended(Frozen):
     """Seconds from the call to its first piece."""
     seconds: float = 0.0
     """Seconds the call took."""
+    retry_after: float = 0.0
+    """Seconds for which the backend asked to be left alone; 0 for not at all."""
 
 
 class ServedModel(Frozen):
