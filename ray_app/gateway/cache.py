@@ -76,7 +76,7 @@ class CacheCounts:
 class AnswerCache:
     """Least recently used out first, by bytes; nothing older than `max_age`.
 
-    Memory only; `kept_cache` adds the ledger.
+    Memory only; `kept_cache.answer_cache` adds the ledger.
     """
 
     def __init__(self, config: CacheConfig, clock: Clock) -> None:
@@ -132,6 +132,14 @@ class AnswerCache:
         self._entries[key] = (answer, self._clock.monotonic() + left, size)
         self._bytes += size
         return True
+
+    async def recall(self, key: bytes) -> KeptAnswer | None:
+        """The answer kept where `get` does not look, behind the memory; here there is nothing behind it.
+
+        For whoever leads a single flight, before it calls a backend.
+        """
+        del key
+        return None
 
     def clear(self) -> None:
         """Forget every answer."""
