@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colony.config.gateway import PoolModel
-from colony.errors import BadInput, NotFound
+from colony.errors import BadInput
 from control.pool.decide import Wanted
 from control.pool.estimate import batch_tokens, estimate
 from control.pool.gguf import GgufHeader, read_header
@@ -64,12 +64,12 @@ def catalogue(models: dict[str, PoolModel], *, folder: Path, installed: Path | N
 
 
 def weigh(model: CatalogueModel) -> tuple[Wanted, GgufHeader]:
-    """What the model needs, from the header of its file. Reads the file. Raises `NotFound`, `BadInput`."""
+    """What the model needs, from the header of its file. Reads the file. Raises `BadInput`."""
     header = read_header(model.path)
     try:
         status = model.path.stat()
     except OSError as error:
-        raise NotFound(f"The model file {model.path} is gone: {error.strerror}.") from error
+        raise BadInput(f"The model file {model.path} is gone: {error.strerror}.") from error
     config = model.config
     need = estimate(
         header,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from colony.errors import BadInput, NotFound
+from colony.errors import BadInput
 
 Scalar = int | float | bool | str
 
@@ -57,15 +57,15 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of the file. Raises `NotFound`, or `BadInput` naming the file when it is no GGUF or damaged."""
+    """The header of the file. Raises `BadInput` naming the file when it is missing, no GGUF, or damaged."""
     try:
         with path.open("rb") as stream:
             size = path.stat().st_size
             return parse_header(stream, size, name=str(path))
-    except FileNotFoundError:
-        raise NotFound(f"The model file {path} does not exist.", remedy="Set `file` to a GGUF file.") from None
     except OSError as error:
-        raise BadInput(f"The model file {path} cannot be read: {error.strerror}.") from error
+        raise BadInput(
+            f"The model file {path} cannot be read: {error.strerror}.", remedy="Set `file` to a GGUF file."
+        ) from error
 
 
 def parse_header(stream: BinaryIO, size: int, *, name: str) -> GgufHeader:

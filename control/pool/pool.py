@@ -100,8 +100,8 @@ class ModelPool:
     async def load(self, name: str, lease: Lease) -> PoolModelState:
         """Have the model loaded and leased. Callers of one model share one load, which goes on when they leave.
 
-        Raises `NotFound` (no such model, no such file), `BadInput` (the file is no good), `ModelRefused` (it never
-        fits), `Overloaded` (it does not fit now), `Unavailable`, `DeadlineExceeded`.
+        Raises `NotFound` (no such model), `BadInput` (its file is no good), `ModelRefused` (it never fits),
+        `Overloaded` (it does not fit now), `Unavailable`, `DeadlineExceeded`.
         """
         slot = self._slot(name)
         self._grant(slot, lease)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from colony.errors import ColonyError, DeadlineExceeded, Unavailable, by_name
+from colony.errors import BadInput, ColonyError, DeadlineExceeded, Unavailable, by_name
 from control.pool.serving import ModelSettings
 from control.stack.paths import REPOSITORY
 
@@ -50,7 +50,7 @@ class ModelProcess:
 async def start_model(settings: ModelSettings, *, seconds: float) -> ModelProcess:
     """Start it and wait until the model is loaded.
 
-    Raises `NotFound` (llama.cpp is missing), `BadInput` (the file cannot be served), `Unavailable` (it died),
+    Raises `BadInput` (the file cannot be served), `Unavailable` (it died, or llama.cpp is not installed),
     `DeadlineExceeded`. Whatever is raised, also on cancellation, no process is left.
     """
     began = time.monotonic()
@@ -99,7 +99,8 @@ async def _converse(process: asyncio.subprocess.Process, settings: ModelSettings
 
 
 def _error(said: _Said, settings: ModelSettings) -> ColonyError:
-    return by_name(said.error)(said.message or f"The model {settings.name!r} did not load.", remedy=said.remedy)
+    kind = BadInput if by_name(said.error) is BadInput else Unavailable
+    return kind(said.message or f"The model {settings.name!r} did not load.", remedy=said.remedy)
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:

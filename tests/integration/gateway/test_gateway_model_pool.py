@@ -198,9 +198,9 @@ async def test_files_that_are_none_cut_or_gone(tmp_path: Path) -> None:
     names = ("text", "cut", "gone", "good")
     models = {name: {**SMALL, "file": str(tmp_path / f"{name}.gguf")} for name in names}
     async with model_pool(tmp_path, models) as pool:
-        for name, status in (("text", 422), ("cut", 422), ("gone", 404)):
+        for name in ("text", "cut", "gone"):
             answer = await pool.client.post(f"/pool/{name}/load", json={"holder": "x", "seconds": 1})
-            assert answer.status_code == status, answer.text
+            assert answer.status_code == 422, answer.text
             assert f"{name}.gguf" in answer.json()["error"]["message"]
         loaded = await pool.load("good")
         (tmp_path / "good.gguf").unlink()
