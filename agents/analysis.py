@@ -68,6 +68,8 @@ async def _sentiment(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
         "phrases": keyphrases(text, limit=PHRASES_OF_A_REVIEW),
         "by": verdict.by,
     }
+    if verdict.used is not None:
+        judged["asked"] = {"model": verdict.model, "used": verdict.used.model_dump()}
     if optional_number(task.payload, "rating") is not None:
         judged["baseline"] = by_lexicon(text, domain=False).compound
     return judged

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from agents.base import AgentContext, AgentResult, AgentTask
-from agents.fields import list_of, text_of, unknown_action
+from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.ranges import range_pages
 from agents.skills.planning import merge_rows, split_goal, task_for, urls_in
 from agents.skills.report import (
@@ -18,6 +18,7 @@ from agents.skills.report import (
     report_of,
 )
 from agents.skills.tally import Tally, merge, parse_tally
+from agents.skills.wording import Wording, worded
 from colony.errors import BadInput
 
 MOST_TASKS: Final = 1_000
@@ -35,7 +36,7 @@ class Coordination:
     actions: ClassVar[Mapping[str, str]] = {
         "plan": "splits a goal or a list of items into tasks by agent type",
         "merge": "puts partial results together to one table",
-        "merge_reviews": "adds up the partial sums of aggregate_reviews to the findings of a report",
+        "merge_reviews": "adds up partial sums to the findings of a report, worded by a language model if there is one",
         "write_report": "writes Markdown from findings",
     }
 
@@ -102,6 +103,8 @@ async def _merge(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
 async def _merge_reviews(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     """The findings over all partial sums in the range: `{"kind": "reviews", "report": ...}`.
 
+    Where there is a language model it names themes and writes a summary: see `Wording` for the parameters.
+
     Parts of equal weight are merged first, so that no part is added more than log2(pages) times; in a thread, since
     adding up a hundred thousand reviews takes seconds and the host must go on renewing its lease.
     """
@@ -112,7 +115,8 @@ async def _merge_reviews(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
             weight, tally = weighed.pop()
             weighed[-1] = (2 * weight, await asyncio.to_thread(_merged, (weighed[-1][1], tally)))
     total = await asyncio.to_thread(_merged, [tally for _, tally in weighed])
-    return {"kind": "reviews", "report": report_of(total).model_dump(mode="json")}
+    report = await worded(report_of(total), ctx.llm, parameters(task, Wording))
+    return {"kind": "reviews", "report": report.model_dump(mode="json")}
 
 
 def _parsed_and_merged(parts: Sequence[Mapping[str, Any]]) -> Tally:

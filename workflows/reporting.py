@@ -38,6 +38,8 @@ async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -
         raise BadInput(f"Step {plan.steps[over].name} has no good outcome to report.")
     value = _value([orjson.loads(result) for _, result in results])
     facts = await _facts(ledger, plan, request)
+    if value.get("kind") == "reviews":
+        facts = facts.model_copy(update={"model": ", ".join(parse_report(value).model_names())})
     content = orjson.dumps({**value, "run": facts.model_dump(mode="json")})
     data = Artifact(name="results.json", media_type="application/json", content=content)
     return [*render(value, facts), data]

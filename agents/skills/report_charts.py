@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Final
 
-from agents.skills.report_model import Phase, Point, Theme
+from agents.skills.report_model import Phase, Point, Theme, shares
 from agents.skills.text import one_line
 
 _WIDTH: Final = 640
@@ -51,16 +51,16 @@ def tone(score: float) -> str:
 
 def split_bar(labels: dict[str, int]) -> str:
     """One bar: how many reviews are positive, neutral and negative."""
-    total = sum(labels.get(label, 0) for label in _LABELS)
+    counts = {label: labels.get(label, 0) for label in _LABELS}
+    total = sum(counts.values()) or 1
+    whole, exact = shares(counts, 0), shares(counts, 1)
     body: list[str] = []
     x = 0.0
-    for label in _LABELS:
-        count = labels.get(label, 0)
-        share = count / total if total else 0.0
-        width = share * _WIDE
-        body.append(_rect(x, 0, max(width - 2, 0), 40, label, f"{label}: {count:,} ({share:.1%})", radius=5))
+    for label, count in counts.items():
+        width = count / total * _WIDE
+        body.append(_rect(x, 0, max(width - 2, 0), 40, label, f"{label}: {count:,} ({exact[label]:.1f}%)", radius=5))
         if width > 90:
-            body.append(_text(x + width / 2 - 1, 25.5, f"{label} {share:.0%}", "inside", "middle"))
+            body.append(_text(x + width / 2 - 1, 25.5, f"{label} {whole[label]:.0f}%", "inside", "middle"))
         x += width
     return _svg(40, "Share of positive, neutral and negative reviews", body, width=_WIDE)
 
@@ -136,11 +136,11 @@ def theme_bars(themes: Sequence[Theme]) -> str:
         width = theme.count / most * (_WIDE - left - right)
         unit = width / theme.count if theme.count else 0
         neutral = max(0, theme.count - theme.positive - theme.negative)
-        body.append(_text(left - 10, y + 17, one_line(theme.phrase, 22), "", "end"))
+        body.append(_text(left - 10, y + 17, one_line(theme.name, 22), "", "end"))
         x = left
         for label, count in (("positive", theme.positive), ("neutral", neutral), ("negative", theme.negative)):
             if count:
-                body.append(_rect(x, y + 4, unit * count - 1, row - 9, label, f"{theme.phrase}: {count:,} {label}"))
+                body.append(_rect(x, y + 4, unit * count - 1, row - 9, label, f"{theme.name}: {count:,} {label}"))
             x += unit * count
         body.append(_text(left + width + 7, y + 17, f"{theme.count:,}  {theme.mean:+.2f}", "small"))
     return _svg(max(row, row * len(themes)), "Themes by number of reviews and label", body, width=_WIDE)

@@ -8,7 +8,16 @@ from typing import Final
 from agents.skills import report_charts as charts
 from agents.skills.report_charts import escape
 from agents.skills.report_markdown import fact_rows
-from agents.skills.report_model import ReviewReport, RunFacts, Theme, scale_words
+from agents.skills.report_model import (
+    MODEL_COLUMNS,
+    ReviewReport,
+    RunFacts,
+    Theme,
+    model_rows,
+    scale_words,
+    shares,
+    summary_note,
+)
 from agents.skills.tally import Example
 
 _LABELS: Final = ("positive", "neutral", "negative")
@@ -44,6 +53,7 @@ th{color:var(--soft);font-weight:500;font-size:13px}tr:last-child td,tr:last-chi
 .quotes li{padding:9px 0 9px 14px;border-left:3px solid var(--neu);margin:0 0 8px}
 .quotes li.positive{border-color:var(--pos)}.quotes li.negative{border-color:var(--neg)}
 .quotes b{font-variant-numeric:tabular-nums;margin-right:8px}
+.summary{margin:0 0 10px;font-size:16px}
 .hit{background:var(--tint);font-weight:600}
 footer{color:var(--soft);font-size:13px;margin-top:22px}
 @media print{body{background:#fff}main{padding:0;max-width:none}.card,.tile{break-inside:avoid}}
@@ -54,15 +64,17 @@ def render_html(report: ReviewReport, run: RunFacts) -> str:
     """The findings and the run as a page that can be opened from disk, printed, or sent."""
     source = f": {run.source}" if run.source else ""
     cards = [
+        _summary(report),
         _card("Sentiment", charts.split_bar(report.labels), wide=True),
         _card("How strong", charts.histogram(report.histogram), _note("Reviews by score, -1 to +1.")),
         _scatter(report),
-        _card("Themes", charts.theme_bars(report.themes[:15]), _theme_note(), wide=True) if report.themes else "",
-        _theme_table(report.themes[:12]),
+        _card("Themes", charts.theme_bars(report.top_themes(15)), _theme_note(), wide=True) if report.themes else "",
+        _theme_table(report.top_themes(12)),
         _quotes("Most positive", report.most_positive),
         _quotes("Most negative", report.most_negative),
         _agreement(report),
         _confusion(report),
+        _models(report),
         *_run_cards(run),
     ]
     return (
@@ -81,18 +93,33 @@ def _lead(report: ReviewReport, run: RunFacts) -> str:
     if not report.reviews:
         return "There was no review to analyse."
     largest = max(_LABELS, key=lambda label: report.labels.get(label, 0))
-    words = f"{report.share(largest):.0%} of the reviews are {largest}"
+    share = shares({label: report.labels.get(label, 0) for label in _LABELS}, 0)
+    words = f"{share[largest]:.0f}% of the reviews are {largest}"
     telling = [theme for theme in report.themes if " " in theme.phrase and theme.count >= max(3, report.reviews / 500)]
     loved = max(telling, key=lambda theme: theme.mean, default=None)
     blamed = min(telling, key=lambda theme: theme.mean, default=None)
     liked = loved is not None and loved.mean >= 0.2
     if loved is not None and liked:
-        words += f'; best liked is "{loved.phrase}"'
+        words += f'; best liked is "{loved.name}"'
     if blamed is not None and blamed.mean <= -0.1:
-        words += f'{"," if liked else ";"} least liked "{blamed.phrase}"'
+        words += f'{"," if liked else ";"} least liked "{blamed.name}"'
     judged = report.by.get("model", 0)
-    model = f" A language model{f' ({run.model})' if run.model else ''} judged {judged:,} of them." if judged else ""
+    names = ", ".join(use.model for use in report.models if use.step == "sentiment") or run.model
+    model = f" A language model{f' ({names})' if names else ''} judged {judged:,} of them." if judged else ""
     return f"{words}.{model}"
+
+
+def _summary(report: ReviewReport) -> str:
+    if not report.summary:
+        return ""
+    text = f'<p class="summary">{escape(report.summary)}</p>'
+    return _card("In short", text, _note(summary_note(report)), wide=True)
+
+
+def _models(report: ReviewReport) -> str:
+    if not report.models:
+        return ""
+    return _card("Language models", _table(MODEL_COLUMNS, model_rows(report), numbers=(2,)), wide=True)
 
 
 def _tiles(report: ReviewReport, run: RunFacts) -> Iterable[str]:

@@ -7,7 +7,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from agents.skills.report_model import ReviewReport, RunFacts, scale_words
+from agents.skills.report_model import (
+    MODEL_COLUMNS,
+    ReviewReport,
+    RunFacts,
+    model_rows,
+    scale_words,
+    shares,
+    summary_note,
+)
 from agents.skills.tally import Example
 from agents.skills.text import one_line
 
@@ -21,11 +29,13 @@ def render_markdown(report: ReviewReport, run: RunFacts) -> str:
     parts = [
         f"# Review analysis{_of(run)}",
         _headline(report, run),
+        _summary(report),
         _sentiment(report),
         _themes(report),
         _quotes("Most positive", report.most_positive),
         _quotes("Most negative", report.most_negative),
         _agreement(report),
+        _models(report),
         *run_sections(run),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -96,11 +106,22 @@ def _headline(report: ReviewReport, run: RunFacts) -> str:
     return line + "."
 
 
+def _summary(report: ReviewReport) -> str:
+    if not report.summary:
+        return ""
+    return f"## In short\n\n> {_escape(report.summary)}\n\n*{_escape(summary_note(report))}*"
+
+
+def _models(report: ReviewReport) -> str:
+    return "## Language models\n\n" + _table(MODEL_COLUMNS, model_rows(report)) if report.models else ""
+
+
 def _sentiment(report: ReviewReport) -> str:
     if not report.reviews:
         return ""
+    share = shares({label: report.labels.get(label, 0) for label in _LABELS}, 1)
     rows = [
-        (label, f"{report.labels.get(label, 0):,}", f"{report.share(label):.1%}", "█" * round(report.share(label) * 30))
+        (label, f"{report.labels.get(label, 0):,}", f"{share[label]:.1f}%", "█" * round(share[label] * 0.3))
         for label in _LABELS
     ]
     return "## Sentiment\n\n" + _table(("label", "reviews", "share", ""), rows)
@@ -109,11 +130,19 @@ def _sentiment(report: ReviewReport) -> str:
 def _themes(report: ReviewReport) -> str:
     if not report.themes:
         return ""
+    named = any(theme.label for theme in report.themes)
     rows = [
-        (theme.phrase, f"{theme.count:,}", f"{theme.mean:+.2f}", one_line(theme.example, 110))
-        for theme in report.themes[:20]
+        (
+            theme.name,
+            *((theme.phrase,) if named else ()),
+            f"{theme.count:,}",
+            f"{theme.mean:+.2f}",
+            one_line(theme.example, 110),
+        )
+        for theme in report.top_themes(20)
     ]
-    return "## Themes\n\n" + _table(("theme", "reviews", "mean score", "example"), rows)
+    header = ("theme", "phrase", "reviews") if named else ("theme", "reviews")
+    return "## Themes\n\n" + _table((*header, "mean score", "example"), rows)
 
 
 def _quotes(title: str, examples: Sequence[Example]) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
 from agents.skills.measures import accuracy
-from agents.skills.tally import BINS, SCALES, SCORE_UNIT, Example, Table, Tally
+from agents.skills.model_use import ModelUse
+from agents.skills.tally import BINS, SCALES, SCORE_UNIT, Example, PhraseSum, Table, Tally
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
 THEMES_KEPT: Final = 30
+RELATED_KEPT: Final = 4
+_RELATED_SEEN: Final = 8
 _LABELS: Final = ("positive", "neutral", "negative")
 
 
@@ -27,6 +30,15 @@ class Theme(Frozen):
     positive: int = 0
     negative: int = 0
     example: str = ""
+    also: tuple[str, ...] = ()
+    """Other phrases that share a word with it, most frequent first."""
+    label: str = ""
+    """Its name in a language model's words; empty for none."""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return self.label or self.phrase
 
 
 class Agreement(Frozen):
@@ -71,10 +83,61 @@ class ReviewReport(Frozen):
     most_negative: tuple[Example, ...] = ()
     points: tuple[Point, ...] = ()
     """A sample of rated reviews."""
+    summary: str = ""
+    """A paragraph written by `summary_by`; empty for none."""
+    summary_by: str = ""
+    """Name of the language model."""
+    models: tuple[ModelUse, ...] = ()
+    """What language models did."""
 
     def share(self, label: str) -> float:
         """Share of reviews with a label, 0 to 1."""
         return self.labels.get(label, 0) / self.reviews if self.reviews else 0.0
+
+    def top_themes(self, number: int) -> list[Theme]:
+        """The themes that say most, those in most reviews first."""
+        return sorted(self.themes[:number], key=lambda theme: (-theme.count, theme.phrase))
+
+    def model_names(self) -> list[str]:
+        """The language models that did something, each once."""
+        return list(dict.fromkeys(use.model for use in self.models if use.model))
+
+
+def shares(counts: Mapping[str, int], digits: int) -> dict[str, float]:
+    """Percentages of `counts` with so many digits after the point, rounded so that they add up to 100.
+
+    By largest remainders; equal ones go to the first. All 0 where there is nothing.
+    """
+    total = sum(counts.values())
+    if not total:
+        return dict.fromkeys(counts, 0.0)
+    unit = 100 * 10**digits
+    parts = {name: divmod(count * unit, total) for name, count in counts.items()}
+    missing = unit - sum(whole for whole, _ in parts.values())
+    raised = set(sorted(parts, key=lambda name: -parts[name][1])[:missing])
+    return {name: (whole + (name in raised)) / 10**digits for name, (whole, _) in parts.items()}
+
+
+def summary_note(report: ReviewReport) -> str:
+    """Who wrote the summary, in a sentence for people."""
+    return f"Written by the language model {report.summary_by} from the figures below; it may be wrong."
+
+
+def model_rows(report: ReviewReport) -> list[tuple[str, str, str, str, str]]:
+    """What language models did: step, model, calls, tokens read and written, what came of it."""
+    return [
+        (
+            use.step,
+            use.model or "-",
+            f"{use.calls:,}",
+            f"{use.prompt_tokens:,} / {use.completion_tokens:,}",
+            use.note,
+        )
+        for use in report.models
+    ]
+
+
+MODEL_COLUMNS: Final = ("step", "model", "calls", "tokens read / written", "result")
 
 
 class Phase(Frozen):
@@ -148,6 +211,10 @@ def report_of(tally: Tally) -> ReviewReport:
         most_positive=tuple(tally.positive),
         most_negative=tuple(tally.negative),
         points=tuple(Point(rating=rating, compound=compound) for _, rating, compound in tally.points),
+        models=tuple(
+            ModelUse(step="sentiment", model=name, note="judged reviews", **entry.model_dump())
+            for name, entry in sorted(tally.models.items())
+        ),
     )
 
 
@@ -198,9 +265,24 @@ def themes_of(tally: Tally, *, limit: int = THEMES_KEPT) -> tuple[Theme, ...]:
             positive=repeated[phrase].positive,
             negative=repeated[phrase].negative,
             example=repeated[phrase].example.text,
+            also=also,
         )
-        for phrase in chosen
+        for phrase, also in zip(chosen, _related(chosen, repeated), strict=True)
     )
+
+
+def _related(chosen: Sequence[str], phrases: Mapping[str, PhraseSum]) -> list[tuple[str, ...]]:
+    """For each of `chosen` the most frequent other phrases that share a word with it."""
+    by_word: dict[str, list[str]] = {}
+    for phrase in sorted(phrases, key=lambda phrase: (-phrases[phrase].count, phrase)):
+        for word in phrase.split():
+            by_word.setdefault(word, []).append(phrase)
+    found: list[tuple[str, ...]] = []
+    for phrase in chosen:
+        near = {other for word in phrase.split() for other in by_word[word][:_RELATED_SEEN]} - {phrase}
+        ranked = sorted(near, key=lambda other: (-phrases[other].count, other))
+        found.append(tuple(ranked[:RELATED_KEPT]))
+    return found
 
 
 def _weight(phrase: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich import box
@@ -10,24 +11,29 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from agents.skills.report_model import ReviewReport, RunFacts, Theme
+from agents.skills.report_model import ReviewReport, RunFacts, Theme, shares
 from agents.skills.text import one_line
 
 _COLOURS: Final = {"positive": "green", "neutral": "bright_black", "negative": "red"}
 _WIDTH: Final = 78
 _BAR: Final = 44
+_THEME_BAR: Final = 24
 
 
 def render_terminal(report: ReviewReport, run: RunFacts) -> RenderableType:
     """The findings in short, at most 80 columns wide."""
     parts: list[RenderableType] = [_headline(report, run)]
     if report.reviews:
+        if report.summary:
+            parts += [Text(), Text(report.summary), Text(f"by the language model {report.summary_by}", "dim")]
         parts += [Text(), _split(report)]
         if report.themes:
-            parts += [Text(), _themes(report.themes[:8])]
+            parts += [Text(), _themes(report.top_themes(8))]
         parts += [Text(), *_quotes(report)]
         if report.agreement is not None:
             parts += [Text(), _agreement(report)]
+        if report.models:
+            parts += [Text(), *_models(report)]
     if run.phases and run.seconds:
         parts += [Text(), *_times(run)]
     if run.bad_rows or run.failed:
@@ -47,14 +53,18 @@ def _headline(report: ReviewReport, run: RunFacts) -> Text:
 
 def _split(report: ReviewReport) -> Table:
     table = Table.grid(padding=(0, 1))
+    share = shares({label: report.labels.get(label, 0) for label in _COLOURS}, 1)
     for label, colour in _COLOURS.items():
-        share = report.share(label)
-        bar = Text("█" * round(share * _BAR), style=colour)
-        table.add_row(Text(label, style=colour), bar, f"{share:.1%}", Text(f"{report.labels.get(label, 0):,}", "dim"))
+        bar = Text("█" * round(share[label] / 100 * _BAR), style=colour)
+        table.add_row(
+            Text(label, style=colour), bar, f"{share[label]:.1f}%", Text(f"{report.labels.get(label, 0):,}", "dim")
+        )
     return table
 
 
-def _themes(themes: tuple[Theme, ...]) -> Table:
+def _themes(themes: Sequence[Theme]) -> Table:
+    """A row for each theme; the length of its bar is the number of reviews, its colours are their labels."""
+    most = max(theme.count for theme in themes)
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
     table.add_column("theme", max_width=24, no_wrap=True)
     table.add_column("reviews", justify="right")
@@ -65,8 +75,8 @@ def _themes(themes: tuple[Theme, ...]) -> Table:
         neutral = max(0, theme.count - theme.positive - theme.negative)
         bar = Text()
         for count, shade in ((theme.positive, "green"), (neutral, "bright_black"), (theme.negative, "red")):
-            bar.append("■" * round(count / theme.count * 20), style=shade)
-        table.add_row(Text(theme.phrase), f"{theme.count:,}", Text(f"{theme.mean:+.2f}", colour), bar)
+            bar.append("■" * round(count / most * _THEME_BAR), style=shade)
+        table.add_row(Text(theme.name), f"{theme.count:,}", Text(f"{theme.mean:+.2f}", colour), bar)
     return table
 
 
@@ -78,6 +88,21 @@ def _quotes(report: ReviewReport) -> list[RenderableType]:
             for example in examples[:3]
         ]
     return lines
+
+
+def _models(report: ReviewReport) -> list[RenderableType]:
+    """Which model did what, a line for each step."""
+    return [
+        Text(
+            one_line(
+                f"{use.step}: {use.model or 'no model'}, {use.calls:,} {'call' if use.calls == 1 else 'calls'},"
+                f" {use.prompt_tokens + use.completion_tokens:,} tokens; {use.note}",
+                70,
+            ),
+            style="dim",
+        )
+        for use in report.models
+    ]
 
 
 def _agreement(report: ReviewReport) -> Text:

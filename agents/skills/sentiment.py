@@ -10,10 +10,12 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from pydantic import Field
 
 from agents.base import Model
+from agents.skills.model_use import ModelSum, sum_of
 from agents.skills.reviews_lexicon import plain_lexicon, reviews_lexicon
-from agents.skills.text import one_line
+from agents.skills.untrusted import block
 from colony.contracts import Frozen
-from colony.errors import ModelRefused, TruncatedAnswer
+from colony.errors import BudgetSpent, ModelRefused, TruncatedAnswer, WrongAnswer
+from colony.llm.port import ChatAnswer
 
 NEUTRAL_BAND: Final = 0.05
 """A compound score nearer to 0 than this is neutral: the published threshold of VADER."""
@@ -52,6 +54,9 @@ class Verdict(NamedTuple):
     compound: float
     label: Label
     by: str
+    model: str = ""
+    """The language model that was asked; empty for none."""
+    used: ModelSum | None = None
 
 
 def label_of(compound: float) -> Label:
@@ -88,16 +93,27 @@ _OBJECT: Final = re.compile(r"\{[^{}]*\}")
 
 
 async def by_model(text: str, first: Verdict, model: Model, *, tier: str = "", trust: float = 1.0) -> Verdict:
-    """The verdict of the language model; `first`, the lexicon's, when it refuses or answers nonsense.
+    """The verdict of the language model; `first`, the lexicon's, when it refuses, may not, or answers nonsense.
 
     `Transient` errors go through: the workflow asks again.
     """
-    prompt = f"Review:\n<<<\n{one_line(text, _LONGEST_PROMPT)}\n>>>\nSentiment:"
+    prompt = f"Review:\n{block(text, _LONGEST_PROMPT)}\nSentiment:"
     try:
         answer = await model.chat(prompt, system=_SYSTEM, tier=tier, max_tokens=24, schema=_SCHEMA)
-    except (ModelRefused, TruncatedAnswer):
+    except WrongAnswer as error:
+        return _judged(parse_label(error.text), first, trust)
+    except (ModelRefused, TruncatedAnswer, BudgetSpent):
         return first
-    label = parse_label(answer.text)
+    verdict = _judged(_label_in(answer), first, trust)
+    return verdict._replace(model=answer.model, used=sum_of(answer))
+
+
+def _label_in(answer: ChatAnswer) -> Label | None:
+    return parse_label(answer.text) if answer.data is None else Label(answer.data["label"])
+
+
+def _judged(label: Label | None, first: Verdict, trust: float) -> Verdict:
+    """The model's label weighed against the lexicon's verdict, which stands when there is none."""
     if label is None:
         return first
     compound = (1 - trust) * first.compound + trust * _agreed(label, first.compound)

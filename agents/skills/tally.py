@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from agents.skills.hashing import content_hash
+from agents.skills.model_use import ModelSum, add_models
 from agents.skills.sentiment import Label, label_of
 from agents.skills.text import one_line
 from colony.contracts import Frozen
@@ -107,6 +108,8 @@ class Tally(Frozen):
     positive: list[Example] = Field(default_factory=list[Example])
     negative: list[Example] = Field(default_factory=list[Example])
     phrases: dict[str, PhraseSum] = Field(default_factory=dict[str, PhraseSum])
+    models: dict[str, ModelSum] = Field(default_factory=dict[str, ModelSum])
+    """Language model -> what it was asked."""
 
     def distinct(self) -> int:
         """Number of different reviews: exact, or estimated from the smallest hashes when `pruned`."""
@@ -159,6 +162,7 @@ def merge(tallies: Iterable[Tally], *, phrases_kept: int = PHRASES_KEPT, hashes_
         positive=_best((example for part in parts for example in part.positive), sign=-1),
         negative=_best((example for part in parts for example in part.negative), sign=1),
         phrases=_add_phrases((part.phrases for part in parts), phrases_kept),
+        models=add_models(part.models for part in parts),
     )
 
 
@@ -192,8 +196,19 @@ def _single(row: Mapping[str, Any]) -> Tally:
         phrases={
             str(phrase): PhraseSum(count=1, score=score, example=example, **tone) for phrase in row.get("phrases") or ()
         },
+        models=_asked(row),
         **rated,
     )
+
+
+def _asked(row: Mapping[str, Any]) -> dict[str, ModelSum]:
+    asked = row.get("asked")
+    if asked is None:
+        return {}
+    try:
+        return {str(asked["model"]): ModelSum.model_validate(asked["used"])}
+    except (KeyError, TypeError, ValidationError):
+        raise BadInput("Field 'asked' must say which model was asked and what it used.") from None
 
 
 def _rated(rating: float, compound: float, label: str, baseline: float | None, example: Example) -> dict[str, Any]:

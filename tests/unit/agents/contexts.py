@@ -28,9 +28,8 @@ class ScriptedModel:
         prompt: str,
         *,
         system: str = "",
-        tier: str = "",
-        max_tokens: int = 256,
         schema: dict[str, Any] | None = None,
+        **more: Any,
     ) -> ChatAnswer:
         self.asked.append(prompt)
         answer = self._answers.pop(0)
