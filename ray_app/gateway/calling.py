@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import structlog
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, DeadlineExceeded, NotFound, PromptTooLong, Transient, Unavailable
+from colony.errors import ColonyError, DeadlineExceeded, NotFound, Overloaded, PromptTooLong, Transient, Unavailable
 from ray_app.gateway.canonical import prefix_hash
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Ask, BackendCall, Body, Chunk, Grant, Target, Ticket
@@ -174,11 +174,12 @@ class Calls:
             outcome = CANCELLED  # the caller was in more of a hurry than the backend ever promised to be
         if isinstance(error, NotFound):
             await self._catalog.refresh()
-        await self._release(grant, outcome, trail)
+        wait = (error.retry_after or 0.0) if isinstance(error, Overloaded) else 0.0
+        await self._release(grant, outcome, trail, wait)
 
-    async def _release(self, grant: Grant, outcome: str, trail: Trail) -> None:
+    async def _release(self, grant: Grant, outcome: str, trail: Trail, retry_after: float = 0.0) -> None:
         """Tell the owner, also while this task is being cancelled: a slot kept is lost until its lease ends."""
-        await asyncio.shield(asyncio.ensure_future(self._owner.release(trail.ended(grant, outcome))))
+        await asyncio.shield(asyncio.ensure_future(self._owner.release(trail.ended(grant, outcome, retry_after))))
 
     def _replica(self, grant: Grant) -> Backend:
         return next(replica for replica in self._backends[grant.target.backend] if replica.name == grant.replica)

@@ -16,11 +16,12 @@ from ray_app.gateway.canonical import cache_key, may_be_cached
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Answered, Ask, Body, Caller, Chunk, Kind, ServedModel
 from ray_app.gateway.plan import TIERS, GatewayPlan
-from ray_app.gateway.ports import Owner, UsageSink
+from ray_app.gateway.ports import Owner
 from ray_app.gateway.replay import replayed
 from ray_app.gateway.single_flight import Emit, Flight, SingleFlight
 from ray_app.gateway.tiers import model_of, targets_of
 from ray_app.gateway.trail import Trail
+from ray_app.gateway.usage import UsageBook
 
 OWN_TROUBLE: Final = (Overloaded, BudgetSpent, DeadlineExceeded)
 """Errors that speak of one caller (its rate, its budget, its hurry), not of the request that several share."""
@@ -39,7 +40,7 @@ class Parts:
     owner: Owner
     cache: AnswerCache
     flights: SingleFlight[Body]
-    usage: UsageSink
+    usage: UsageBook
     clock: Clock
     tiers: Mapping[str, str]
     """Agent type -> tier of its calls that name none."""
@@ -88,6 +89,7 @@ class RequestPath:
         served = self._parts.catalog.served
         return {
             **await self._parts.owner.state(),
+            "usage": self._parts.usage.state(),
             "models": {backend: [model.model_dump() for model in models] for backend, models in served.items()},
             "cache": {**self._parts.cache.state(), "shared": self._parts.flights.joined},
         }
@@ -101,7 +103,7 @@ class RequestPath:
         key = self._key(ask)
         if key is None:
             return await self._parts.calls.answer(ask, trail), "miss"
-        kept = self._parts.cache.get(key)
+        kept = await self._kept(key)
         if kept is not None:
             return kept.body(ask.request_id), "hit"
 
@@ -117,7 +119,7 @@ class RequestPath:
         trail, cache, outcome = Trail(ask, self._parts.clock), "miss", CANCELLED
         try:
             key = self._key(ask)
-            kept = None if key is None else self._parts.cache.get(key)
+            kept = None if key is None else await self._kept(key)
             if kept is not None:
                 cache = "hit"
                 yield {}
@@ -173,6 +175,12 @@ class RequestPath:
             return {}
         self._parts.cache.put(key, KeptAnswer.of(whole))
         return whole
+
+    async def _kept(self, key: bytes) -> KeptAnswer | None:
+        """What memory has, else what the ledger has; nobody looks there for what is under way already."""
+        cache = self._parts.cache
+        kept = cache.get(key)
+        return await cache.recall(key) if kept is None and not self._parts.flights.under_way(key) else kept
 
     def _key(self, ask: Ask) -> bytes | None:
         """What the answer is kept under; None where it must not be shared."""

@@ -47,7 +47,7 @@ class Trail:
         self._prompt = int(usage.get("prompt_tokens") or 0)
         self._completion = int(usage.get("completion_tokens") or 0)
 
-    def ended(self, grant: Grant, outcome: str) -> Ended:
+    def ended(self, grant: Grant, outcome: str, retry_after: float = 0.0) -> Ended:
         """The end of a call, for the owner."""
         return Ended(
             request_id=grant.request_id,
@@ -56,6 +56,7 @@ class Trail:
             completion_tokens=self._completion,
             first=self._first,
             seconds=self.called_seconds,
+            retry_after=retry_after,
         )
 
     def record(self, outcome: str, *, cache: str = "miss") -> CallRecord:
