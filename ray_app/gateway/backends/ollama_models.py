@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import structlog
@@ -61,19 +61,21 @@ class OllamaModels:
 
     async def facts(self, model: str, digest: str = "") -> Facts:
         """What the server says of a model. Raises `NotFound`."""
-        known = self._facts.get(model)
+        known = self._facts.get(full_name(model))
         if known is not None and (not digest or known.digest in ("", digest)):
+            if digest:
+                known = self._facts[full_name(model)] = replace(known, digest=digest)
             return known
         shown = await self._wire.json("POST", "/api/show", {"model": model}, seconds=ASK_SECONDS)
         if not isinstance(shown, dict):
             raise Unavailable("Ollama answered with something that describes no model.")
         facts = facts_of(cast("Native", shown), self._config.context, digest)
-        self._facts[model] = facts
+        self._facts[full_name(model)] = facts
         return facts
 
     def forget(self, model: str) -> None:
         """It is gone, or may be another one now."""
-        self._facts.pop(model, None)
+        self._facts.pop(full_name(model), None)
 
     async def obeys(self) -> bool:
         """Whether the server refuses a prompt that is too long, instead of cutting it."""
@@ -122,7 +124,7 @@ class OllamaModels:
             context = int(entry.get("context_length") or 0)
             if entry.get("model") == full_name(model) and 0 < context < facts.context:
                 _log.warning("model has less context than asked", model=model, context=context, asked=facts.context)
-                self._facts[model] = Facts(context, facts.embeddings, facts.digest)
+                self._facts[full_name(model)] = replace(facts, context=context)
 
     async def _there(self) -> dict[str, str]:
         """Name with tag -> digest of every model the server has."""
