@@ -74,6 +74,8 @@ class GatewayEndpoint(Frozen):
 
     url: str
     key_file: str
+    proxy: int = 8000
+    """Port of Ray Serve's own proxy, on loopback: that of `url`, or another one where HAProxy stands in front."""
 
 
 class Endpoints(Frozen):

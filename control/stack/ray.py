@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from colony.config.endpoints import RayEndpoint, read_secret
+from control.stack import gateway
 from control.stack.context import LOOPBACK, StackContext
 from control.stack.paths import make_private_folder
 from control.stack.probes import http_answers
@@ -97,6 +98,7 @@ def spec(context: StackContext) -> ServiceSpec:
             RAY_AUTH_TOKEN_PATH=str(context.secret("ray-token")),
             TMPDIR=str(folder),  # its dashboard leaves temporary folders behind when it is killed
             **LEAN,
+            **gateway.serve_environment(context),
         ),
         folder=context.paths.run,
         probe=probe,
