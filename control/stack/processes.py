@@ -6,10 +6,12 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
+from colony.config.model import Config
 from control.processes.ready import is_ready
 from control.stack.context import StackContext
 from control.stack.paths import REPOSITORY
 from control.stack.spec import ServiceSpec
+from ray_app.gateway.plan import gateway_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,13 @@ OWN: Final = (
 
 def wanted(context: StackContext) -> tuple[OwnProcess, ...]:
     """The processes this configuration asks for."""
-    model = context.config.model
-    embedded_model = model.enabled and not model.url
-    return tuple(process for process in OWN if process.name != "model" or embedded_model)
+    embedded = serves_embedded(context.config)
+    return tuple(process for process in OWN if process.name != "model" or embedded)
+
+
+def serves_embedded(config: Config) -> bool:
+    """Whether a backend of the gateway is the embedded one, so that its server must run here."""
+    return any(backend.kind == "embedded" for backend in gateway_plan(config).backends.values())
 
 
 def spec(context: StackContext, process: OwnProcess) -> ServiceSpec:
