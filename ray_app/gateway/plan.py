@@ -23,14 +23,18 @@ class GatewayPlan:
     backends: dict[Id, BackendConfig]
     tiers: dict[Tier, tuple[TierTarget, ...]]
     """Every tier, in order of preference; never empty where there is a backend."""
+    pooled: bool = False
+    """Whether the embedded backend is a pool of models: then its address is that of the pool, not of a model."""
 
 
 def gateway_plan(config: Config) -> GatewayPlan:
     """The backends and tiers of a configuration; empty when no model is configured."""
     gateway, model = config.gateway, config.model
+    pooled = bool(gateway.pool.models)
     if gateway.backends:
         everything = tuple(TierTarget(backend=name) for name in gateway.backends)
-        return GatewayPlan(dict(gateway.backends), {tier: gateway.tiers.get(tier) or everything for tier in TIERS})
+        tiers = {tier: gateway.tiers.get(tier) or everything for tier in TIERS}
+        return GatewayPlan(dict(gateway.backends), tiers, pooled)
     if not model.enabled:
         return GatewayPlan({}, {})
     only = BackendConfig(
@@ -41,7 +45,7 @@ def gateway_plan(config: Config) -> GatewayPlan:
         context=model.context,
         timeout=model.timeout,
     )
-    tiers: dict[Tier, tuple[TierTarget, ...]] = {
+    only_tiers: dict[Tier, tuple[TierTarget, ...]] = {
         tier: (TierTarget(backend=ONLY, model=model.names.get(tier, "")),) for tier in TIERS
     }
-    return GatewayPlan({ONLY: only}, tiers)
+    return GatewayPlan({ONLY: only}, only_tiers, pooled)

@@ -30,6 +30,7 @@ MARGIN_SECONDS: Final = 1.0
 """A lease that ends sooner is no ground to start a call on."""
 
 LOAD_SECONDS: Final = 120.0
+CHECK_SECONDS: Final = 30.0
 
 Connect = Callable[[str], AbstractAsyncContextManager[Backend]]
 """Opens the backend for one model's server, given its URL."""
@@ -103,11 +104,11 @@ class EmbeddedPoolBackend:
         state = await self._state_of(model)
         if state.state == "failed":
             async with self._held(model, LOAD_SECONDS) as backend:
-                await backend.check(model)
+                await _probe(backend, state)
         elif state.state == "loaded":
             # Without a lease: a look at its health is no use that keeps a model loaded.
             async with self._connect(state.url) as backend:
-                await backend.check(model)
+                await _probe(backend, state)
 
     async def load(self) -> BackendLoad | None:
         """See `Backend`. What the models in use say, together."""
@@ -208,6 +209,15 @@ class EmbeddedPoolBackend:
 
     def _lease(self) -> Lease:
         return Lease(holder=self._holder, seconds=LEASE_SECONDS)
+
+
+async def _probe(backend: Backend, state: PoolModelState) -> None:
+    """A real call. A model's own server does not say that it only embeds: the pool does."""
+    if state.embeddings:
+        ping = BackendCall(kind=Kind.EMBEDDING, model=state.name, body=Body(input="ping"), seconds=CHECK_SECONDS)
+        await backend.answer(ping)
+    else:
+        await backend.check(state.name)
 
 
 @asynccontextmanager
