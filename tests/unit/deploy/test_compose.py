@@ -38,8 +38,8 @@ LONG_RUNNING = {
     "ray-worker",
     "worker",
     "dispatcher",
-    "ollama",
-    "vllm",
+    *(OLLAMA := {"ollama", "ollama-2", "ollama-3"}),
+    *(VLLM := {"vllm", "vllm-2", "vllm-3"}),
 }
 JOBS = {"prepare", "ledger-migrate", "temporal-schema", "temporal-namespace", "consul-acl", "ollama-pull", "cli"}
 
@@ -165,6 +165,22 @@ def test_hosts_run_on_ray_workers_only() -> None:
     assert refused in SERVICES["ray-head"]["command"]
     assert refused in (COMPOSE / "dispatcher-start.sh").read_text()
     assert refused not in SERVICES["ray-worker"]["command"]
+
+
+@pytest.mark.parametrize(("replicas", "profile"), [(OLLAMA, "ollama"), (VLLM, "vllm")])
+def test_replicas_of_a_model_server_are_alike(replicas: set[str], profile: str) -> None:
+    first, *others = (
+        {key: value for key, value in SERVICES[name].items() if key != "ports"} for name in sorted(replicas)
+    )
+    assert all(other == first for other in others)
+    assert first["profiles"] == ["llm", profile]
+    assert [name for name in sorted(replicas) if "ports" in SERVICES[name]] == [profile]
+
+
+def test_the_backends_of_the_guide_are_the_replicas() -> None:
+    guide = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"http://([\w-]+):11434", guide)) == OLLAMA
+    assert set(re.findall(r"http://([\w-]+):8000", guide)) == VLLM
 
 
 def test_published_ports_differ() -> None:
