@@ -34,6 +34,8 @@ class PoolModelState(Frozen):
     slots: int
     embeddings: bool
     """Whether it embeds instead of chatting."""
+    embeds: int = 0
+    """Tokens of one input it can embed besides chatting."""
     critical: bool
     weights_mb: float = 0.0
     """Its file, mapped: models of one file share it."""

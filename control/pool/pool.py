@@ -16,6 +16,7 @@ from colony.lifecycle import TaskOwner, task_owner
 from colony.llm.pool import Lease, PoolModelState, PoolState
 from control.pool.catalogue import CatalogueModel, weigh
 from control.pool.decide import Memory, Resident, Wanted, admit, idle
+from control.pool.estimate import batch_tokens
 from control.pool.machine import MachineMemory, machine_memory, process_memory
 from control.pool.runner import ModelProcess, start_model
 
@@ -249,6 +250,7 @@ class ModelPool:
             context=config.context,
             slots=config.slots,
             embeddings=config.embeddings,
+            embeds=0 if config.embeddings else batch_tokens(config.context, embeddings=False),
             critical=config.critical,
             weights_mb=round(loaded.wanted.weights / _MEGA, 1) if loaded else 0.0,
             private_mb=round(loaded.wanted.private / _MEGA, 1) if loaded else 0.0,

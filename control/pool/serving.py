@@ -83,6 +83,8 @@ def start_server(settings: ModelSettings) -> LlamaServer:
     parameters.ui = False
     parameters.endpoint_slots = False
     parameters.endpoint_props = False
+    # How many answers are under way: numbers only.
+    parameters.endpoint_metrics = True
     parameters.cors_origins = ""
     parameters.verbosity = _ERRORS_ONLY
     return cast("LlamaServer", library.Server(parameters))

@@ -120,7 +120,7 @@ class Calls:
 
     async def _fit(self, ask: Ask, target: Target) -> Fitting:
         model = model_of(target, self._catalog.served)
-        context = self._config(target.backend).context if model is None else model.context
+        context = self._config(target.backend).context if model is None else model.length(ask.kind)
         most = most_tokens(ask.kind, ask.body)
         prompt = most // BYTES_A_TOKEN
         body = ask.body

@@ -131,6 +131,16 @@ class ServedModel(Frozen):
     """Tokens of prompt and answer together."""
     embeddings: bool = False
     """Whether it embeds instead of chatting."""
+    embeds: int = Field(default=0, ge=0)
+    """Tokens of one input it can embed besides chatting; 0 when it only chats."""
+
+    def serves(self, kind: Kind) -> bool:
+        """Whether it does what is asked for."""
+        return self.embeddings or self.embeds > 0 if kind is Kind.EMBEDDING else not self.embeddings
+
+    def length(self, kind: Kind) -> int:
+        """Tokens that fit: of one input to embed, or of prompt and answer together."""
+        return self.embeds if kind is Kind.EMBEDDING and self.embeds else self.context
 
 
 class PromptSize(Frozen):

@@ -33,7 +33,7 @@ def gateway_plan(config: Config) -> GatewayPlan:
     pooled = bool(gateway.pool.models)
     if gateway.backends:
         everything = tuple(TierTarget(backend=name) for name in gateway.backends)
-        tiers = {tier: gateway.tiers.get(tier) or everything for tier in TIERS}
+        tiers: dict[Tier, tuple[TierTarget, ...]] = {tier: gateway.tiers.get(tier) or everything for tier in TIERS}
         return GatewayPlan(dict(gateway.backends), tiers, pooled)
     if not model.enabled:
         return GatewayPlan({}, {})
@@ -45,7 +45,5 @@ def gateway_plan(config: Config) -> GatewayPlan:
         context=model.context,
         timeout=model.timeout,
     )
-    only_tiers: dict[Tier, tuple[TierTarget, ...]] = {
-        tier: (TierTarget(backend=ONLY, model=model.names.get(tier, "")),) for tier in TIERS
-    }
-    return GatewayPlan({ONLY: only}, only_tiers, pooled)
+    tiers = {tier: (TierTarget(backend=ONLY, model=model.names.get(tier, "")),) for tier in TIERS}
+    return GatewayPlan({ONLY: only}, tiers, pooled)

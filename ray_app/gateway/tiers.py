@@ -70,17 +70,17 @@ def _first(backend: str, kind: Kind, plan: GatewayPlan, served: Served) -> str:
     config = next((config for name, config in plan.backends.items() if name == backend), None)
     configured = () if config is None else config.models
     known = served.get(backend, ())
-    embeds = kind is Kind.EMBEDDING
     for name in configured:
-        if not any(entry.name == name and entry.embeddings != embeds for entry in known):
+        if not any(entry.name == name and not entry.serves(kind) for entry in known):
             return name
     if configured:
         return ""
-    fitting = [entry.name for entry in known if entry.embeddings == embeds]
-    return fitting[0] if fitting else ""
+    # Where both kinds are there, a model made for embeddings embeds.
+    fitting = sorted((entry for entry in known if entry.serves(kind)), key=lambda entry: not entry.embeddings)
+    return fitting[0].name if fitting else ""
 
 
 def _fits(target: Target, kind: Kind, served: Served) -> bool:
-    """Whether nothing speaks against the target: a model that embeds does not chat, and the other way round."""
+    """Whether nothing speaks against the target: a model that only embeds does not chat, and the other way round."""
     model = model_of(target, served)
-    return model is None or model.embeddings == (kind is Kind.EMBEDDING)
+    return model is None or model.serves(kind)

@@ -10,7 +10,7 @@ import orjson
 
 from colony.clock import Clock
 from ray_app.gateway.api.problems import Problem
-from ray_app.gateway.contracts import Body, Chunk, ServedModel
+from ray_app.gateway.contracts import Body, Chunk, Kind, ServedModel
 
 LINES = "application/x-ndjson"
 
@@ -188,7 +188,9 @@ def show_body(model: ServedModel, since: float) -> Body:
         "modified_at": _time(since),
         "details": _details(),
         "model_info": {"general.architecture": "colony", "colony.context_length": model.context},
-        "capabilities": ["embedding"] if model.embeddings else ["completion"],
+        "capabilities": [
+            name for name, kind in (("completion", Kind.CHAT), ("embedding", Kind.EMBEDDING)) if model.serves(kind)
+        ],
     }
 
 

@@ -91,7 +91,8 @@ class EmbeddedPoolBackend:
         """See `Backend`. All models of the pool, loaded or not."""
         state = await self._wire.state()
         return tuple(
-            ServedModel(name=model.name, context=model.context, embeddings=model.embeddings) for model in state.models
+            ServedModel(name=model.name, context=model.context, embeddings=model.embeddings, embeds=model.embeds)
+            for model in state.models
         )
 
     async def prompt_size(self, kind: Kind, model: str, body: Body) -> PromptSize:
