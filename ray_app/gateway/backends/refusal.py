@@ -1,0 +1,54 @@
+"""What a model server's refusal stands for: statuses and bodies to errors. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import orjson
+
+from colony.errors import BudgetSpent, ColonyError, ModelRefused, NotFound, NotPermitted, Unavailable
+from colony.llm.openai_format import error_of
+
+_TOO_LONG: Final = (b"exceed_context_size_error", b"context_length_exceeded")
+_UNKNOWN_MODEL: Final = b"model_not_found"
+
+
+def refusal_of(status: int, body: bytes, retry_after: str = "", *, page: bool = False) -> ColonyError:
+    """The error that an answer of `status` stands for; `retry_after` is the header of that name.
+
+    With `page`, what was asked for need not be there. Else a 404 without a word is that of a proxy: no model server.
+    """
+    if status == HTTPStatus.NOT_FOUND and not _explains(body):
+        if page:
+            return NotFound("The model server has no such page (404).")
+        return Unavailable(
+            "The model server has no such page (404).", remedy="Check the URL of the backend: it ends before `/v1`."
+        )
+    if status in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+        return ModelRefused(f"The model server cannot do this ({status}).")
+    # llama.cpp has answered 500 to prompts that are too long.
+    known = status >= HTTPStatus.INTERNAL_SERVER_ERROR and any(word in body for word in _TOO_LONG)
+    error = error_of(HTTPStatus.BAD_REQUEST if known else status, body, retry_after)
+    if isinstance(error, NotPermitted):
+        return NotPermitted(error.message, remedy="Check key_file of the backend in agent_config.yaml.")
+    if isinstance(error, BudgetSpent):
+        # Of our account there, not of the caller's job: another backend can still answer.
+        return Unavailable("Our account at the model server has no tokens left.", remedy="See that it is paid for.")
+    if type(error) is ModelRefused and (status == HTTPStatus.NOT_FOUND or _UNKNOWN_MODEL in body):
+        return NotFound(error.message)
+    return error
+
+
+def told_refusal(said: Any) -> tuple[int, bytes]:
+    """Status and body of a refusal that came with status 200, in the `error` of a body or of a stream."""
+    code = cast("dict[str, Any]", said).get("code") if isinstance(said, dict) else None
+    usable = isinstance(code, int) and HTTPStatus.BAD_REQUEST <= code < 600
+    return code if usable and isinstance(code, int) else HTTPStatus.BAD_GATEWAY, orjson.dumps({"error": said})
+
+
+def _explains(body: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
