@@ -29,7 +29,7 @@ class BackendConfig(Section):
     slots: int = Field(default=4, ge=1, le=4096)
     """Answers one replica works on at once."""
     context: int = Field(default=2048, ge=64)
-    """Tokens of prompt and answer together, where the server does not say."""
+    """Tokens of prompt and answer together, where the server does not say; what Ollama is asked for."""
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Quota of the provider for the whole cluster; None for none."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
