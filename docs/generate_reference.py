@@ -130,6 +130,8 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
     if children is None:
         yield name, command
         return
+    if name and command.invoke_without_command:
+        yield name, command
     for child, inner in children.items():
         yield from _commands(inner, f"{name} {child}".strip())
 

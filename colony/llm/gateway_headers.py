@@ -28,7 +28,7 @@ def gateway_headers(request: ChatRequest, seconds: float) -> dict[str, str]:
         # A model named by the caller needs no tier.
         TIER: "" if request.model else request.tier,
         PRIORITY: str(request.priority),
-        DEADLINE: f"{seconds:.3f}",
+        DEADLINE: f"{max(seconds, 0.001):.3f}",
         CACHE: request.cache,
     }
     return {name: value for name, value in found.items() if value}

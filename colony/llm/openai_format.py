@@ -31,6 +31,16 @@ _BUDGET: Final = frozenset({"BudgetSpent", "budget_spent", "insufficient_quota"}
 _TRUNCATED: Final = frozenset({"TruncatedAnswer", "truncated_answer"})
 
 
+# A stream has begun with status 200: what went wrong later is told by its code alone.
+_STREAM_STATUS: Final = {
+    "deadline_exceeded": HTTPStatus.GATEWAY_TIMEOUT,
+    "truncated_answer": HTTPStatus.BAD_GATEWAY,
+    "rate_limit_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "context_length_exceeded": HTTPStatus.BAD_REQUEST,
+    "model_refused": HTTPStatus.BAD_REQUEST,
+}
+
+
 class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -55,6 +65,22 @@ class _Completion(_Lenient):
     usage: _Usage | None = None
 
 
+class _Delta(_Lenient):
+    content: str | None = None
+
+
+class _PieceChoice(_Lenient):
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class _Chunk(_Lenient):
+    choices: tuple[_PieceChoice, ...] = ()
+    model: str = ""
+    usage: _Usage | None = None
+    error: Any = None
+
+
 class _Model(_Lenient):
     id: str
 
@@ -73,15 +99,27 @@ class _Refusal(_Lenient):
     error: _Error | str = ""
 
 
-def encode_request(request: ChatRequest, model: str) -> bytes:
-    """The body of `POST /v1/chat/completions`."""
+class Piece(NamedTuple):
+    """A part of an answer; the last one has no text but the counts, where the server says them."""
+
+    text: str
+    model: str = ""
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def encode_request(request: ChatRequest, model: str, *, stream: bool = False) -> bytes:
+    """The body of `POST /v1/chat/completions`; a stream ends with a piece that counts its tokens."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [message.model_dump() for message in request.messages],
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
-        "stream": False,
+        "stream": stream,
     }
+    if stream:
+        body["stream_options"] = {"include_usage": True}
     if request.seed is not None:
         body["seed"] = request.seed
     if request.stop:
@@ -162,6 +200,30 @@ def error_of(status: int, body: bytes, retry_after: str = "") -> ColonyError:
         kind = PromptTooLong if told & _TOO_LONG else ModelRefused
         return kind(f"The model server refused the request ({status}){said.message}.")
     return Unavailable(f"The model server answered with status {status}.")
+
+
+def decode_piece(data: str) -> Piece:
+    """A piece of a stream. Raises the error it stands for, `Unavailable` when it is neither."""
+    try:
+        chunk = _Chunk.model_validate_json(data)
+    except ValidationError:
+        raise Unavailable("The model server sent a piece that is no part of an answer.") from None
+    if chunk.error is not None:
+        raise _stream_error(data.encode())
+    choice, usage = chunk.choices[0] if chunk.choices else _PieceChoice(), chunk.usage or _Usage()
+    return Piece(
+        choice.delta.content or "",
+        chunk.model,
+        choice.finish_reason or "",
+        usage.prompt_tokens,
+        usage.completion_tokens,
+    )
+
+
+def _stream_error(body: bytes) -> ColonyError:
+    said = _said(body)
+    status = _STREAM_STATUS.get(str(said.code or ""))
+    return Unavailable(f"The answer broke off{said.message}.") if status is None else error_of(status, body)
 
 
 def seconds_of(retry_after: str) -> float | None:
