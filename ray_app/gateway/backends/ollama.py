@@ -11,6 +11,7 @@ from colony.config.gateway import BackendConfig
 from colony.errors import ModelRefused, NotFound, PromptTooLong, TruncatedAnswer, Unavailable
 from colony.llm.http import http_client
 from ray_app.gateway.assembly import Assembly
+from ray_app.gateway.backends.control_tokens import safe_chat
 from ray_app.gateway.backends.ollama_models import Facts, OllamaModels
 from ray_app.gateway.backends.ollama_prompt import (
     Density,
@@ -71,8 +72,8 @@ class OllamaBackend:
         """See `Backend`. A list of prompts is answered one after the other: the call holds one slot."""
         if call.kind is Kind.EMBEDDING:
             raise ModelRefused("Embeddings are not streamed.")
-        requests = self._requests(call)
         facts, obeys = await self._models.facts(call.model), await self._models.obeys()
+        requests = _requests(call, facts)
         deadline = asyncio.get_running_loop().time() + call.seconds
         pieces, read, made = None, 0, 0
         for index, (path, native, prompt) in enumerate(requests):
@@ -115,14 +116,6 @@ class OllamaBackend:
     async def prepare(self, model: str, progress: Callable[[str, float], None]) -> None:
         """See `Backend`. Pulls only models that the configuration names. Raises `NotFound` for any other one."""
         await self._models.prepare(model, progress)
-
-    def _requests(self, call: BackendCall) -> list[tuple[str, Native, Prompt]]:
-        if call.kind is Kind.CHAT:
-            return [("/api/chat", chat_request(call.model, call.body), prompt_of(call.kind, call.body))]
-        return [
-            ("/api/generate", native, prompt_of(call.kind, {"prompt": native["prompt"]}))
-            for native in completion_requests(call.model, call.body)
-        ]
 
     def _options(self, call: BackendCall, prompt: Prompt, facts: Facts, *, obeys: bool) -> dict[str, Any]:
         if prompt.least >= facts.context:
@@ -197,6 +190,18 @@ class OllamaBackend:
 
     def _density_of(self, model: str) -> Density:
         return self._density.setdefault(model, Density())
+
+
+def _requests(call: BackendCall, facts: Facts) -> list[tuple[str, Native, Prompt]]:
+    """Path, body and prompt of each request that a call takes."""
+    if call.kind is Kind.CHAT:
+        # Ollama reads the tokens of the template out of messages too: they must not end their own role.
+        body = safe_chat(facts.tokens, call.body)
+        return [("/api/chat", chat_request(call.model, body), prompt_of(call.kind, body))]
+    return [
+        ("/api/generate", native, prompt_of(call.kind, {"prompt": native["prompt"]}))
+        for native in completion_requests(call.model, call.body)
+    ]
 
 
 @asynccontextmanager

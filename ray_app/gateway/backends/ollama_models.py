@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 import structlog
 
 from colony.config.gateway import BackendConfig
 from colony.errors import NotFound, Unavailable
+from ray_app.gateway.backends.control_tokens import ControlTokens, tokens_in_template
 from ray_app.gateway.backends.ollama_prompt import obeys_truncate
 from ray_app.gateway.backends.ollama_translate import Native
 from ray_app.gateway.backends.ollama_wire import OllamaWire, Progress, PullShare
@@ -35,6 +36,8 @@ class Facts:
     """Tokens of prompt and answer together, as asked for in every call: another number would load the model again."""
     embeddings: bool
     digest: str = ""
+    tokens: ControlTokens = field(default_factory=ControlTokens, compare=False)
+    """Of the model's template."""
 
 
 class OllamaModels:
@@ -144,7 +147,8 @@ def facts_of(shown: Mapping[str, Any], asked: int, digest: str = "") -> Facts:
     embeddings = (
         any(name.endswith(".pooling_type") for name in info) if capabilities is None else "embedding" in capabilities
     )
-    return Facts(min(asked, trained) if trained else asked, embeddings, digest)
+    tokens = ControlTokens(tokens_in_template(str(shown.get("template") or "")))
+    return Facts(min(asked, trained) if trained else asked, embeddings, digest, tokens)
 
 
 def full_name(name: str) -> str:

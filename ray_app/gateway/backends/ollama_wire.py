@@ -20,7 +20,7 @@ from colony.errors import (
     PromptTooLong,
     Unavailable,
 )
-from colony.llm.openai_format import error_of
+from ray_app.gateway.backends.refusal import refusal_of
 
 T = TypeVar("T")
 
@@ -168,7 +168,7 @@ def refusal(status: int, body: bytes, retry_after: str = "") -> ColonyError:
         return NotFound(f"Ollama does not have it: {said}.")
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR) and said:
         return trouble(said, refused=status == HTTPStatus.BAD_REQUEST)
-    return error_of(status, body, retry_after)
+    return refusal_of(status, body, retry_after)
 
 
 def trouble(said: str, *, refused: bool = False) -> ColonyError:

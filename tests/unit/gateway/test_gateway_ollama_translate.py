@@ -151,7 +151,7 @@ def test_an_empty_answer_to_embeddings_is_harmless() -> None:
     ("status", "body", "error"),
     [
         (404, b'{"error": "model \\"x\\" not found, try pulling it first"}', NotFound),
-        (404, b"404 page not found", ModelRefused),
+        (404, b"404 page not found", Unavailable),
         (400, b'{"error": "does not support tools"}', ModelRefused),
         (400, b'{"error": "the input length exceeds the context length"}', PromptTooLong),
         (500, b'{"error": "option \\"seed\\" must be of type integer"}', ModelRefused),
