@@ -20,6 +20,7 @@ from control.processes.signals import stop_on_signals
 from control.settings import load_settings
 from ray_app.connect import open_ray_hosts
 from ray_app.fleet import HostBatchRunner
+from ray_app.gateway.keeper import open_keeper
 from ray_app.reconciler import open_reconciler
 from workflows.activities_dispatch import DispatchActivities
 from workflows.client import connect
@@ -35,6 +36,11 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         hosts = await enter_when_available(stack, "ray", lambda: open_ray_hosts(endpoints))
         stop = stop_on_signals()
+        if endpoints.gateway is not None:
+            # Early: replicas take seconds to start, and nothing here waits for them.
+            keepers = await stack.enter_async_context(task_owner())
+            keeper = await stack.enter_async_context(open_keeper(endpoints, config))
+            keepers.start(keeper.run(), name="gateway keeper")
         ledger = await enter_when_available(
             stack, "postgres", lambda: open_ledger(endpoints.postgres, pool_size=2, name="dispatcher")
         )

@@ -90,7 +90,8 @@ def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, 
     own = {process.name: process for process in processes.wanted(context)}
     unknown = sorted(set(only) - set(SERVERS) - {gateway.NAME} - {process.name for process in processes.OWN})
     if unknown:
-        raise BadInput(f"There is no service {unknown[0]!r}.", remedy=f"Known: {', '.join([*SERVERS, *own, gateway.NAME])}.")
+        known = ", ".join([*SERVERS, *own, gateway.NAME])
+        raise BadInput(f"There is no service {unknown[0]!r}.", remedy=f"Known: {known}.")
     found: dict[str, ServiceSpec] = {}
     for name, build in SERVERS.items():
         provider = context.providers.get(name)

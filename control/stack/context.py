@@ -25,6 +25,8 @@ _CLIENTS: Final = (
     "CONSUL_HTTP_ADDR",
     "CONSUL_HTTP_TOKEN",
     "CONSUL_HTTP_TOKEN_FILE",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_KEY_FILE",
 )
 """What a shell may hold for clients, of this stack (`colony env`) or of another: none of it reaches our processes."""
 

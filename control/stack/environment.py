@@ -31,6 +31,11 @@ def client_environment(endpoints: Endpoints) -> dict[str, str]:
     if endpoints.registry.kind == "consul":
         found["CONSUL_HTTP_ADDR"] = endpoints.registry.address
         found["CONSUL_HTTP_TOKEN_FILE"] = f"{endpoints.registry.credentials}/consul-client"
+    if endpoints.gateway is not None:
+        found |= {
+            "OPENAI_BASE_URL": f"{endpoints.gateway.url}/v1",
+            "OPENAI_API_KEY_FILE": endpoints.gateway.key_file,
+        }
     return found
 
 

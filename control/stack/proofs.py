@@ -15,6 +15,7 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
 from control.stack.probes import http_answers
+from control.stack.proofs_gateway import gateway_answers
 from control.stack.proofs_hosts import agents_to_ask, ask_agent
 from control.stack.proofs_temporal import temporal_answers, worker_works, workers_ask_for_tasks
 
@@ -70,6 +71,7 @@ PROOFS: list[tuple[str, Proof]] = [
     ("bus", bus_answers),
     ("registry", registry_answers),
     ("ray", ray_answers),
+    ("gateway", gateway_answers),
 ]
 """Name and proof, in the order of the layers."""
 

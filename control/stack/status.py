@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from colony.config.endpoints import read_endpoints
+from colony.config.endpoints import Endpoints, read_endpoints
 from colony.errors import ColonyError
 from control.stack.fleet_status import fleet_status
+from control.stack.gateway_status import with_gateway
 from control.stack.identity import Entry, alive, all_entries, boot_id
 from control.stack.memory import pss_mb
 from control.stack.paths import StackPaths
@@ -28,6 +29,8 @@ def stack_status(paths: StackPaths) -> dict[str, Any]:
     supervised = same_boot and alive(record.supervisor)
     services = {service.name: _service(service, entries, living=same_boot) for service in record.services}
     if supervised:
+        ray = record.service("ray")
+        services = with_gateway(services, _endpoints(paths), [] if ray is None else members(ray, entries))
         own = [entry for entry in entries if entry.identity == record.supervisor]
         services["supervisor"] = {
             "state": "ready",
@@ -46,6 +49,13 @@ def stack_status(paths: StackPaths) -> dict[str, Any]:
         "fleet": _fleet(paths, record) if supervised else None,
         "totals": {"pss_mb": round(total, 1)},
     }
+
+
+def _endpoints(paths: StackPaths) -> Endpoints | None:
+    try:
+        return read_endpoints(paths.home)
+    except ColonyError:
+        return None
 
 
 def _service(record: ServiceRecord, entries: Iterable[Entry], *, living: bool) -> dict[str, Any]:

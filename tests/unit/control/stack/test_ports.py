@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony.errors import BadInput
-from control.stack.ports import FIRST, LAST, NAMES, USUAL, choose_ports, port_is_free, read_ports, write_ports
+from control.stack.ports import BLOCKS, FIRST, LAST, NAMES, USUAL, choose_ports, port_is_free, read_ports, write_ports
 
 
 def choose(
@@ -85,3 +85,15 @@ def test_ports_survive_writing_and_a_damaged_file_counts_as_none(tmp_path: Path)
     assert read_ports(file) == {"nats": 4222}
     file.write_text("{", encoding="ascii")
     assert read_ports(file) == {}
+
+
+@given(st.frozensets(st.integers(FIRST, LAST), max_size=200))
+def test_ports_in_a_row_are_free_and_nobody_elses(taken: frozenset[int]) -> None:
+    ports = choose(taken=taken)
+    for name, size in BLOCKS.items():
+        row = set(range(ports[name], ports[name] + size))
+        assert not row & taken
+        assert not row & {port for other, port in ports.items() if other != name}
+    # A name that needs a new port later does not take one of the row.
+    again = choose(remembered=ports, taken=taken | {ports["nats"]})
+    assert not {again["nats"]} & set(range(ports["gateway-replicas"], ports["gateway-replicas"] + 32))
