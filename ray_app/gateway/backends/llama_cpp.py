@@ -17,7 +17,7 @@ import structlog
 from colony.config.gateway import BackendConfig
 from colony.errors import DeadlineExceeded, ModelRefused, NotFound, NotPermitted, Unavailable
 from ray_app.gateway.assembly import Assembly
-from ray_app.gateway.backends.control_tokens import ControlTokens, safe_chat
+from ray_app.gateway.backends.control_tokens import safe_chat
 from ray_app.gateway.backends.llama_cpp_facts import Facts, facts_from
 from ray_app.gateway.backends.model_list import names_in
 from ray_app.gateway.backends.openai import ASK_SECONDS, Habits, OpenAIBackend
@@ -81,10 +81,15 @@ class LlamaCppBackend:
         """See `Backend`. The context is that of one slot."""
         listed, facts = await self._asked()
         self._facts = facts
-        found = self._api.served(listed)
-        if facts.context is None:
-            return found
-        return tuple(model.model_copy(update={"context": facts.context}) for model in found)
+        return tuple(
+            model.model_copy(
+                update={
+                    "context": facts.context or model.context,
+                    "embeds": 0 if model.embeddings else facts.embeds,
+                }
+            )
+            for model in self._api.served(listed)
+        )
 
     async def prompt_size(self, kind: Kind, model: str, body: Body) -> PromptSize:
         """See `Backend`. Counted by the server, template included; of a list of prompts, the longest one."""
@@ -159,9 +164,20 @@ class LlamaCppBackend:
         listed = await self._api.ask("GET", "/v1/models")
         names = names_in(listed)
         try:
-            return listed, facts_from(names, await self._api.ask("GET", "/props"))
+            props = await self._api.ask("GET", "/props")
         except _NOT_THERE:
-            return listed, Facts(names, ControlTokens())
+            props = {}
+        return listed, facts_from(names, props, embeds=await self._embeds())
+
+    async def _embeds(self) -> bool:
+        """Whether it embeds at all: an empty input is refused with 400 if so, with 501 if not, and costs nothing."""
+        try:
+            await self._api.ask("POST", "/v1/embeddings", {"input": ""})
+        except ModelRefused:
+            return True
+        except (NotFound, Unavailable):
+            return False
+        return True
 
     async def _longest(self, texts: list[Any]) -> PromptSize:
         """Tokens of the longest text. Few of them are counted: a text has no more tokens than bytes."""

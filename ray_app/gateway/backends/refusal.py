@@ -7,10 +7,12 @@ from typing import Any, Final, cast
 
 import orjson
 
-from colony.errors import BudgetSpent, ColonyError, ModelRefused, NotFound, NotPermitted, Unavailable
+from colony.errors import BudgetSpent, ColonyError, ModelRefused, NotFound, NotPermitted, PromptTooLong, Unavailable
 from colony.llm.openai_format import error_of
 
-_TOO_LONG: Final = (b"exceed_context_size_error", b"context_length_exceeded")
+_TOO_LONG: Final = (b"exceed_context_size_error", b"context_length_exceeded", b"is too large to process")
+"""What llama.cpp says of long prompts and inputs, at times with status 500."""
+
 _UNKNOWN_MODEL: Final = b"model_not_found"
 
 
@@ -25,11 +27,12 @@ def refusal_of(status: int, body: bytes, retry_after: str = "", *, page: bool = 
         return Unavailable(
             "The model server has no such page (404).", remedy="Check the URL of the backend: it ends before `/v1`."
         )
-    if status in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
-        return ModelRefused(f"The model server cannot do this ({status}).")
-    # llama.cpp has answered 500 to prompts that are too long.
-    known = status >= HTTPStatus.INTERNAL_SERVER_ERROR and any(word in body for word in _TOO_LONG)
-    error = error_of(HTTPStatus.BAD_REQUEST if known else status, body, retry_after)
+    if status == HTTPStatus.NOT_IMPLEMENTED:
+        return NotFound("The model server cannot do this (501).")
+    too_long = any(word in body for word in _TOO_LONG)
+    error = error_of(HTTPStatus.BAD_REQUEST if too_long else status, body, retry_after)
+    if too_long and isinstance(error, ModelRefused):
+        return PromptTooLong(error.message, remedy="Shorten it, or use a model with a longer context.")
     if isinstance(error, NotPermitted):
         return NotPermitted(error.message, remedy="Check key_file of the backend in agent_config.yaml.")
     if isinstance(error, BudgetSpent):
