@@ -32,7 +32,7 @@ async def demo(phases: Phases, console: Console) -> list[Path]:
         source.parent.mkdir(parents=True, exist_ok=True)
         fetch_reviews(source, REVIEWS)
     with phases.phase("Running the workflow review_analysis on them"):
-        view, report = await run_job(
+        view, report, _ = await run_job(
             "review_analysis", {"source": str(source)}, f"demo-{int(time.time())}", wait=True, console=console
         )
     if view.state is not JobState.DONE:

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from agents.skills.report import RunFacts, parse_report
 from agents.skills.report_terminal import render_terminal
-from colony.contracts import JobState, JobView
+from colony.contracts import JobState, JobView, StepKind
 from colony.errors import NotFound
 from colony.ledger.port import Ledger
 
@@ -24,6 +24,20 @@ async def terminal_report(ledger: Ledger, view: JobView) -> RenderableType | Non
             if data.get("kind") == "reviews":
                 return render_terminal(parse_report(data), RunFacts.model_validate(data["run"]))
     return None
+
+
+async def how_to_read(ledger: Ledger, view: JobView) -> str:
+    """The commands that show what a job has to show; empty for none."""
+    if view.state is not JobState.DONE:
+        return ""
+    names = {artifact.name for artifact in await ledger.artifacts(view.job)}
+    plan = await ledger.plan(view.job)
+    shown: list[str] = []
+    if "report.md" in names:
+        shown.append(f"Read the report: colony results {view.job}")
+    if any(step.kind is StepKind.MAP for step in plan.steps):
+        shown.append(f"rows: colony results {view.job} --format csv")
+    return "   ".join(shown)
 
 
 async def write_report(ledger: Ledger, view: JobView, folder: Path) -> list[Path]:

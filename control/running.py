@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rich.console import Console, RenderableType
 from temporalio.client import Client
 
-from colony.contracts import JobView
+from colony.contracts import JobState, JobView
 from colony.errors import BadInput, Permanent
 from colony.ledger.port import Ledger
-from control.report import terminal_report
+from control.report import how_to_read, terminal_report
 from control.session import ledger_here, temporal_here
 from control.watch import follow_job, wait_for_job
 from workflows.client import StartedJob, await_job, start_job
 from workflows.client import cancel_job as cancel_workflow
+from workflows.contracts import JobResult
 
 
-async def run_job(
-    template: str, request: Any, workflow_id: str | None, *, wait: bool, console: Console
-) -> tuple[JobView, RenderableType | None]:
+class RunEnd(NamedTuple):
+    """How a job ended, or stands when nobody waited."""
+
+    view: JobView
+    report: RenderableType | None
+    reading: str
+    """Commands that show its results; empty for none."""
+
+
+async def run_job(template: str, request: Any, workflow_id: str | None, *, wait: bool, console: Console) -> RunEnd:
     """Start a job and, with `wait`, follow it to its end; the report comes with a job that is done.
 
     Raises the error the workflow failed with when it failed before it had a row in the ledger, `AlreadyExists` for
@@ -34,10 +42,19 @@ async def run_job(
         started = await start_job(client, template, cast("dict[str, Any]", request), workflow_id=workflow_id)
         view = await _opened(client, started, ledger)
         if not wait:
-            return view, None
+            return RunEnd(view, None, "")
         console.print(f"Job {view.job} · {template} · workflow {view.workflow_id}")
         view = await follow_job(ledger, str(view.job), console)
-        return view, await terminal_report(ledger, view)
+        if view.state is JobState.DONE:
+            view = _timed(view, await await_job(client, started.workflow_id))
+        return RunEnd(view, await terminal_report(ledger, view), await how_to_read(ledger, view))
+
+
+def _timed(view: JobView, result: JobResult) -> JobView:
+    """`view` with the times of its steps, which only the workflow knows."""
+    seconds = {step.number: step.seconds for step in result.steps}
+    steps = tuple(step.model_copy(update={"seconds": seconds.get(step.number, 0.0)}) for step in view.steps)
+    return view.model_copy(update={"steps": steps})
 
 
 async def cancel_job(name: str) -> JobView:
@@ -57,7 +74,10 @@ async def _opened(client: Client, started: StartedJob, ledger: Ledger) -> JobVie
         await asyncio.wait({row, end}, return_when=asyncio.FIRST_COMPLETED)
         if not row.done() and end.exception() is not None:
             raise end.exception() or Permanent("The workflow ended without a word.")
-        return await row
+        view = await row
+        if view.state is JobState.FAILED and not view.steps:
+            await end  # refused: its error says more than its row, and has its own exit code
+        return view
     finally:
         row.cancel()
         end.cancel()

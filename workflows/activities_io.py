@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from temporalio import activity
 
 from colony.config.model import Config
-from colony.contracts import JobPlan, StepLoad
-from colony.errors import ColonyError
-from colony.ids import event_subject
+from colony.contracts import JobPlan, JobState, StepLoad
+from colony.errors import ColonyError, Permanent
+from colony.ids import Id, event_subject
 from colony.ledger.port import FleetLedger, JobLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger
@@ -26,6 +27,7 @@ from workflows.templates import templates_of
 
 _BEAT_SECONDS = 2.0
 _TELL_SECONDS = 2.0
+_NO_REQUEST: Mapping[str, Any] = {}
 
 
 class IoActivities:
@@ -54,18 +56,35 @@ class IoActivities:
 
     @activity.defn(name=names.OPEN_JOB)
     async def open_job(self, request: OpenJob) -> JobPlan:
-        """Validate the input and write the job row. Raises `BadInput`, `NotFound`."""
+        """Validate the input and write the job row. Raises `BadInput`, `NotFound`; a refused job has a row too."""
         async with _beating():
-            name, template = template_named(request.template, self._templates)
-            job = parse_input(request.input)
-            steps = plan_steps(job, template)
-            if self._fleet is not None:
-                check_agents(steps, await self._fleet.agent_counts())
-            source = await asyncio.to_thread(pin_source, job, template, self._roots)
-            check_size(request, name, steps, source)
-            return await self._ledger.open_job(
-                request.key, request.workflow_id, name, steps, source, job.model_dump(mode="json", exclude_unset=True)
+            try:
+                return await self._opened(request)
+            except Permanent as error:
+                await self._note_refused(request, error)
+                raise
+
+    async def _opened(self, request: OpenJob) -> JobPlan:
+        name, template = template_named(request.template, self._templates)
+        job = parse_input(request.input)
+        steps = plan_steps(job, template)
+        if self._fleet is not None:
+            check_agents(steps, await self._fleet.agent_counts())
+        source = await asyncio.to_thread(pin_source, job, template, self._roots)
+        check_size(request, name, steps, source)
+        return await self._ledger.open_job(
+            request.key, request.workflow_id, name, steps, source, job.model_dump(mode="json", exclude_unset=True)
+        )
+
+    async def _note_refused(self, request: OpenJob, error: Permanent) -> None:
+        """A closed row without steps, so that people find the job where they look for jobs."""
+        try:
+            plan = await self._ledger.open_job(
+                request.key, request.workflow_id, Id(request.template), (), None, _NO_REQUEST
             )
+            await self._ledger.close_job(plan.job, JobState.FAILED, str(error)[:1000])
+        except Permanent as unfit:  # such as a template whose name can be no id
+            activity.logger.info("a refused job has no row: %s", unfit)
 
     @activity.defn(name=names.LOAD_STEP)
     async def load_step(self, request: StepRef) -> StepLoad:

@@ -47,7 +47,7 @@ def run(
     from colony.contracts import JobState
     from control.running import run_job  # the clients behind it take a second to import
 
-    view, report = asyncio.run(
+    view, report, reading = asyncio.run(
         run_job(template, _input(source, input_json), job_id or None, wait=not no_wait, console=_quiet(as_json))
     )
     if as_json:
@@ -57,7 +57,7 @@ def run(
     else:
         if report is not None:
             console.print(report)
-        _closing_line(view)
+        _closing_line(view, reading)
     if view.state in (JobState.FAILED, JobState.CANCELLED):
         raise typer.Exit(FAILED_JOB)
 
@@ -87,22 +87,24 @@ def jobs(
 
 def job(name: Name, as_json: Json = False) -> None:
     """Show one job, live until it ends."""
+    from control.report import how_to_read
     from control.session import ledger_here
     from control.watch import follow_job
 
-    async def read() -> JobView:
+    async def read() -> tuple[JobView, str]:
         async with ledger_here() as ledger:
-            if as_json:
-                return await ledger.job(name)
             view = await ledger.job(name)
+            if as_json:
+                return view, ""
             console.print(f"Job {view.job} · {view.template} · {view.workflow_id} · {_coloured(view.state)}")
-            return await follow_job(ledger, str(view.job), console)
+            view = await follow_job(ledger, str(view.job), console)
+            return view, await how_to_read(ledger, view)
 
-    view = asyncio.run(read())
+    view, reading = asyncio.run(read())
     if as_json:
         print(view.model_dump_json())  # noqa: T201 -- output of the command
         return
-    _closing_line(view)
+    _closing_line(view, reading)
 
 
 def results(
@@ -175,11 +177,9 @@ def _coloured(state: JobState) -> str:
     return f"[{colour}]{state}[/]"
 
 
-def _closing_line(view: JobView) -> None:
-    from colony.contracts import JobState
-
+def _closing_line(view: JobView, reading: str) -> None:
     took = "" if view.closed_at is None else f" after {view.closed_at - view.opened_at:.1f} s"
     reason = f": {view.reason}" if view.reason else ""
     console.print(f"Job {view.job} is {_coloured(view.state)}{took}{reason}")
-    if view.state is JobState.DONE:
-        console.print(f"Read the report: colony results {view.job}   rows: colony results {view.job} --format csv")
+    if reading:
+        console.print(reading)

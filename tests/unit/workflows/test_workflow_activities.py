@@ -132,7 +132,7 @@ async def test_a_job_is_opened_once_and_loaded_once(tmp_path: Path) -> None:
     assert (await ledger.job("key-1")).state is JobState.CANCELLED
 
 
-async def test_refused_jobs_leave_no_row(tmp_path: Path) -> None:
+async def test_refused_jobs_have_a_closed_row_that_says_why(tmp_path: Path) -> None:
     ledger = MemoryLedger(SystemClock())
     io = IoActivities(ledger, Config(), [tmp_path])
     run = ActivityEnvironment().run
@@ -146,5 +146,10 @@ async def test_refused_jobs_leave_no_row(tmp_path: Path) -> None:
     ]
     for given, says in refused:
         with pytest.raises(BadInput, match=says):
-            await run(io.open_job, opening("durable_tasks", given))
-    assert await ledger.jobs() == []
+            await run(io.open_job, opening("durable_tasks", given).model_copy(update={"key": says}))
+        view = await ledger.job(says)
+        assert (view.state, view.steps) == (JobState.FAILED, ())
+        assert says in view.reason
+    with pytest.raises(NotFound, match="no workflow template"):
+        await run(io.open_job, opening("no id \0", {}).model_copy(update={"key": "unfit"}))
+    assert len(await ledger.jobs()) == 1 + len(refused)
