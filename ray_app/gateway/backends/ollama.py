@@ -33,7 +33,6 @@ from ray_app.gateway.backends.ollama_translate import (
 from ray_app.gateway.backends.ollama_wire import OllamaWire
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 
-CHECK_SECONDS: Final = 30.0
 MAX_BYTES: Final = 8_000_000
 """Most characters of one answer."""
 
@@ -47,6 +46,7 @@ class OllamaBackend:
     def __init__(self, name: str, wire: OllamaWire, config: BackendConfig) -> None:
         self._name = name
         self._wire = wire
+        self._config = config
         self._models = OllamaModels(name, wire, config)
         self._density: dict[str, Density] = {}
 
@@ -74,7 +74,7 @@ class OllamaBackend:
             raise ModelRefused("Embeddings are not streamed.")
         facts, obeys = await self._models.facts(call.model), await self._models.obeys()
         requests = _requests(call, facts)
-        deadline = asyncio.get_running_loop().time() + call.seconds
+        deadline = asyncio.get_running_loop().time() + self._seconds(call)
         pieces, read, made = None, 0, 0
         for index, (path, native, prompt) in enumerate(requests):
             pieces = Pieces(call.kind, call.model, index, pieces)
@@ -107,7 +107,8 @@ class OllamaBackend:
             kind, body = Kind.EMBEDDING, Body(input="ping")
         else:
             kind, body = Kind.CHAT, Body(messages=[{"role": "user", "content": "ping"}], max_tokens=1, temperature=0)
-        await self.answer(BackendCall(kind=kind, model=model, body=body, seconds=CHECK_SECONDS))
+        # Its answer is one token: silence for longer than that means that it hangs.
+        await self.answer(BackendCall(kind=kind, model=model, body=body, seconds=self._config.silence))
 
     async def load(self) -> BackendLoad | None:
         """See `Backend`. Ollama tells which models are loaded, not how much they have to do."""
@@ -177,7 +178,7 @@ class OllamaBackend:
         facts = await self._models.facts(call.model)
         native |= {**self._models.always(), "options": {"num_ctx": facts.context}}
         try:
-            answer = await self._wire.json("POST", "/api/embed", native, seconds=call.seconds)
+            answer = await self._wire.json("POST", "/api/embed", native, seconds=self._seconds(call))
         except NotFound:
             self._models.forget(call.model)
             raise
@@ -187,6 +188,9 @@ class OllamaBackend:
         if len(body["data"]) != len(native["input"]):
             raise Unavailable(f"Ollama made {len(body['data'])} embeddings of {len(native['input'])} texts.")
         return body
+
+    def _seconds(self, call: BackendCall) -> float:
+        return min(call.seconds, self._config.timeout)
 
     def _density_of(self, model: str) -> Density:
         return self._density.setdefault(model, Density())
