@@ -6,6 +6,7 @@ Import path for `serve deploy`: `ray_app.gateway.serve_app:build`. A thin shell:
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ from ray import serve
 from ray.exceptions import RayError
 
 from colony.config.endpoints import home_from_environment
-from colony.config.gateway import ReplicasConfig
+from colony.config.gateway import BatchConfig, ReplicasConfig
 from colony.errors import Unavailable
 from ray_app.gateway.api.app import build_app
 from ray_app.gateway.application import stack_tag
-from ray_app.gateway.compose import open_gate, open_owner_alone, read_setting
+from ray_app.gateway.batching import Collect, Done, Many, One, ReportingGate, batched
+from ray_app.gateway.compose import Backends, open_gate, open_owner_alone, read_setting
+from ray_app.gateway.contracts import BackendCall
 from ray_app.gateway.lifespan import LifespanApp, Served
 from ray_app.gateway.owner_remote import RemoteOwner, served
 from ray_app.gateway.ports import Owner
@@ -31,6 +34,8 @@ UNLIMITED: Final = 100_000
 
 STOP_SECONDS: Final = 10.0
 CHECK_SECONDS: Final = 5.0
+BATCHES_AT_ONCE: Final = 64
+"""A batch that is slow must not hold up the next: how many calls a server gets, the owner decides."""
 
 
 class GatewayShell:
@@ -53,8 +58,29 @@ class GatewayShell:
     async def _opened(self) -> AsyncGenerator[Served]:
         setting = await asyncio.to_thread(read_setting, self._home)
         owner = None if self._owner is None else RemoteOwner(HandleAsk(self._owner))
-        async with open_gate(setting, owner=owner) as gate:
-            yield Served(gate, build_app(gate, setting.api))
+        sizes: Counter[int] = Counter()
+        collect = collecting(setting.config.gateway.batch)
+
+        def joined(backends: Backends) -> Backends:
+            return batched(backends, setting.plan.backends, collect, sizes)
+
+        async with open_gate(setting, owner=owner, joined=joined) as gate:
+            reporting = ReportingGate(gate, sizes)
+            yield Served(reporting, build_app(reporting, setting.api))
+
+
+def collecting(config: BatchConfig) -> Collect:
+    """`@serve.batch` as the forming of batches asks for it."""
+
+    def collect(many: Many) -> One:
+        async def calls_together(calls: list[BackendCall]) -> list[Done]:
+            return await many(calls)
+
+        return _serve.batch(
+            max_batch_size=config.size, batch_wait_timeout_s=config.wait, max_concurrent_batches=BATCHES_AT_ONCE
+        )(calls_together)
+
+    return collect
 
 
 class OwnerShell:

@@ -1,0 +1,130 @@
+"""Backends whose small calls go out together. Who collects them is handed in: Ray Serve in the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from colony.config.gateway import BackendConfig
+from colony.errors import ColonyError, TruncatedAnswer
+from colony.ids import Id
+from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
+from ray_app.gateway.joining import join_key, joined, taken_apart
+from ray_app.gateway.ports import Backend, Gate
+
+Done = Body | ColonyError
+Many = Callable[[list[BackendCall]], Awaitable[list[Done]]]
+One = Callable[[BackendCall], Awaitable[Done]]
+Collect = Callable[[Many], One]
+"""Makes of work on many calls a function for one of them, that waits a moment for others."""
+
+
+class BatchedBackend:
+    """A `Backend` over another one."""
+
+    def __init__(self, inner: Backend, collect: Collect, sizes: Counter[int], *, prompts: bool) -> None:
+        """`sizes` counts how many calls went out together; `prompts` is whether lists of prompts are joined."""
+        self._inner = inner
+        self._prompts = prompts
+        self._sizes = sizes
+        self._one = collect(self._many)
+
+    @property
+    def name(self) -> str:
+        """See `Backend`."""
+        return self._inner.name
+
+    async def answer(self, call: BackendCall) -> Body:
+        """See `Backend`. Waits a moment for other calls it can go with."""
+        if join_key(call) is None or (call.kind is Kind.COMPLETION and not self._prompts):
+            return await self._inner.answer(call)
+        done = await self._one(call)
+        if isinstance(done, ColonyError):
+            raise done
+        return done
+
+    def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
+        """See `Backend`."""
+        return self._inner.stream(call)
+
+    async def models(self) -> tuple[ServedModel, ...]:
+        """See `Backend`."""
+        return await self._inner.models()
+
+    async def prompt_size(self, kind: Kind, model: str, body: Body) -> PromptSize:
+        """See `Backend`."""
+        return await self._inner.prompt_size(kind, model, body)
+
+    async def check(self, model: str) -> None:
+        """See `Backend`."""
+        await self._inner.check(model)
+
+    async def load(self) -> BackendLoad | None:
+        """See `Backend`."""
+        return await self._inner.load()
+
+    async def prepare(self, model: str, progress: Callable[[str, float], None]) -> None:
+        """See `Backend`."""
+        await self._inner.prepare(model, progress)
+
+    async def _many(self, calls: list[BackendCall]) -> list[Done]:
+        groups: dict[bytes, list[int]] = defaultdict(list)
+        for at, call in enumerate(calls):
+            groups[join_key(call) or b""].append(at)
+        together = await asyncio.gather(*(self._group([calls[at] for at in group]) for group in groups.values()))
+        found: dict[int, Done] = {}
+        for group, some in zip(groups.values(), together, strict=True):
+            found.update(zip(group, some, strict=True))
+        return [found[at] for at in range(len(calls))]
+
+    async def _group(self, calls: list[BackendCall]) -> Sequence[Done]:
+        self._sizes[len(calls)] += 1
+        if len(calls) == 1:
+            return [await self._alone(calls[0])]
+        try:
+            parts = taken_apart(calls, await self._inner.answer(joined(calls)))
+        except ColonyError:
+            # One of them may be to blame: the others must not suffer for it.
+            return await asyncio.gather(*map(self._alone, calls))
+        return parts or [TruncatedAnswer("The server did not answer every input.") for _ in calls]
+
+    async def _alone(self, call: BackendCall) -> Done:
+        try:
+            return await self._inner.answer(call)
+        except ColonyError as error:
+            return error
+
+
+class ReportingGate:
+    """A `Gate` whose state also tells the batches."""
+
+    def __init__(self, inner: Gate, sizes: Counter[int]) -> None:
+        self._sizes = sizes
+        self.answer, self.open, self.models, self.why = inner.answer, inner.open, inner.models, inner.why
+        self._inner = inner
+
+    async def state(self) -> dict[str, Any]:
+        """See `Gate`."""
+        return {**await self._inner.state(), "batches": sizes_state(self._sizes)}
+
+
+def batched(
+    backends: Mapping[str, Sequence[Backend]],
+    plan: Mapping[Id, BackendConfig],
+    collect: Collect,
+    sizes: Counter[int],
+) -> dict[str, Sequence[Backend]]:
+    """All backends, with small calls joined where the server takes true batches (Ollama takes embeddings only)."""
+    return {
+        name: [BatchedBackend(one, collect, sizes, prompts=plan[Id(name)].kind != "ollama") for one in found]
+        for name, found in backends.items()
+    }
+
+
+def sizes_state(sizes: Counter[int]) -> dict[str, Any]:
+    """For people: how many batches, how large."""
+    batches, calls = sizes.total(), sum(size * count for size, count in sizes.items())
+    mean = round(calls / batches, 2) if batches else 0.0
+    return {"batches": batches, "calls": calls, "mean": mean, "largest": max(sizes, default=0)}
