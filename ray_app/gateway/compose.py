@@ -29,6 +29,7 @@ from ray_app.gateway.owner import open_owner
 from ray_app.gateway.path import Parts, RequestPath
 from ray_app.gateway.plan import GatewayPlan, gateway_plan
 from ray_app.gateway.ports import Backend, Gate, Owner
+from ray_app.gateway.preparing import preparation
 from ray_app.gateway.single_flight import single_flight
 from ray_app.gateway.usage import usage_book
 
@@ -91,8 +92,21 @@ async def open_gate(
         cache = await stack.enter_async_context(answer_cache(config.cache, clock, ledger))
         usage = await stack.enter_async_context(usage_book(ledger, clock))
         flights = await stack.enter_async_context(single_flight())
-        calls = Calls(setting.plan, backends, catalog, owner)
-        yield RequestPath(Parts(setting.plan, catalog, calls, owner, cache, flights, usage, clock, setting.agent_tiers))
+        preparing = await stack.enter_async_context(preparation(setting.plan, backends, clock))
+        yield RequestPath(
+            Parts(
+                plan=setting.plan,
+                catalog=catalog,
+                calls=Calls(setting.plan, backends, catalog, owner),
+                owner=owner,
+                cache=cache,
+                flights=flights,
+                usage=usage,
+                preparation=preparing,
+                clock=clock,
+                tiers=setting.agent_tiers,
+            )
+        )
 
 
 @asynccontextmanager

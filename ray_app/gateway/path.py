@@ -17,6 +17,7 @@ from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Answered, Ask, Body, Caller, Chunk, Kind, ServedModel
 from ray_app.gateway.plan import TIERS, GatewayPlan
 from ray_app.gateway.ports import Owner
+from ray_app.gateway.preparing import Preparation
 from ray_app.gateway.replay import replayed
 from ray_app.gateway.single_flight import Emit, Flight, SingleFlight
 from ray_app.gateway.tiers import model_of, targets_of
@@ -41,6 +42,7 @@ class Parts:
     cache: AnswerCache
     flights: SingleFlight[Body]
     usage: UsageBook
+    preparation: Preparation
     clock: Clock
     tiers: Mapping[str, str]
     """Agent type -> tier of its calls that name none."""
@@ -91,6 +93,7 @@ class RequestPath:
             **await self._parts.owner.state(),
             "usage": self._parts.usage.state(),
             "models": {backend: [model.model_dump() for model in models] for backend, models in served.items()},
+            "preparing": self._parts.preparation.state(),
             "cache": {**self._parts.cache.state(), "shared": self._parts.flights.joined},
         }
 

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from colony.clock import SystemClock
+from colony.config.gateway import BackendConfig, GatewayConfig, LimitsConfig, TierTarget
+from colony.config.model import Config
+from colony.errors import (
+    DeadlineExceeded,
+    ModelRefused,
+    NotFound,
+    Overloaded,
+    PromptTooLong,
+    Unavailable,
+)
+from colony.ids import Id
+from colony.ledger.memory import MemoryLedger
+from ray_app.gateway.backends.scripted import Script, ScriptedBackend
+from ray_app.gateway.calling import Calls
+from ray_app.gateway.catalog import open_catalog
+from ray_app.gateway.contracts import Ask, CachePolicy, Caller, Kind
+from ray_app.gateway.kept_cache import answer_cache
+from ray_app.gateway.owner import LocalOwner, open_owner
+from ray_app.gateway.path import Parts, RequestPath
+from ray_app.gateway.plan import gateway_plan
+from ray_app.gateway.preparing import preparation
+from ray_app.gateway.single_flight import single_flight
+from ray_app.gateway.usage import UsageBook, usage_book
+from tests.eventually import assert_eventually
+
+A, B = Id("a"), Id("b")
+
+
+@dataclass
+class Stage:
+    gate: RequestPath
+    owner: LocalOwner
+    usage: UsageBook
+    ledger: MemoryLedger
+    a: tuple[ScriptedBackend, ...]
+    b: tuple[ScriptedBackend, ...]
+
+    async def idle(self) -> bool:
+        lanes = (await self.owner.state())["backends"]
+        return all(replica["in_flight"] == 0 for lane in lanes.values() for replica in lane["replicas"].values())
+
+
+@asynccontextmanager
+async def stage(
+    *, replicas: int = 1, script: Script | None = None, preload: bool = False, **gateway: Any
+) -> AsyncGenerator[Stage]:
+    config = Config(
+        gateway=GatewayConfig(
+            backends={
+                A: BackendConfig(kind="scripted", models=("small",), slots=2, context=200, silence=5, preload=preload),
+                B: BackendConfig(kind="scripted", models=("large",), slots=2, context=2000, silence=5, preload=preload),
+            },
+            tiers={"complex": (TierTarget(backend=B),)},
+            **gateway,
+        )
+    )
+    plan = gateway_plan(config)
+    clock = SystemClock()
+    ledger = MemoryLedger(clock)
+    backends = {
+        name: tuple(ScriptedBackend(f"{name}/{n}", script or Script(), own) for n in range(replicas))
+        for name, own in plan.backends.items()
+    }
+    async with AsyncExitStack() as stack:
+        owner = await stack.enter_async_context(open_owner(plan, config.gateway, backends, clock))
+        catalog = await stack.enter_async_context(open_catalog(backends, clock))
+        cache = await stack.enter_async_context(answer_cache(config.gateway.cache, clock, ledger))
+        usage = await stack.enter_async_context(usage_book(ledger, clock))
+        parts = Parts(
+            plan=plan,
+            catalog=catalog,
+            calls=Calls(plan, backends, catalog, owner),
+            owner=owner,
+            cache=cache,
+            flights=await stack.enter_async_context(single_flight()),
+            usage=usage,
+            preparation=await stack.enter_async_context(preparation(plan, backends, clock)),
+            clock=clock,
+            tiers={"coordination": "complex"},
+        )
+        yield Stage(RequestPath(parts), owner, usage, ledger, backends[A], backends[B])
+
+
+_numbers = iter(range(1_000_000))
+
+
+def ask(text: str = "hello there", *, agent: str = "me", agent_type: str = "", **more: Any) -> Ask:
+    body = {"messages": [{"role": "user", "content": text}], **more.pop("body", {})}
+    caller = Caller(name=agent, agent_type=agent_type)
+    return Ask(request_id=f"r{next(_numbers)}", kind=Kind.CHAT, caller=caller, body=body, **more)
+
+
+async def text_of(pieces: AsyncGenerator[dict[str, Any]]) -> str:
+    return "".join([(choice["delta"].get("content") or "") async for piece in pieces for choice in piece["choices"]])
+
+
+async def test_an_answer_and_its_record() -> None:
+    async with stage() as s:
+        answered = await s.gate.answer(ask("one two three"))
+        assert answered.body["choices"][0]["message"]["content"] == "one two three"
+        record = answered.record
+        assert (record.backend, record.model, record.cache, record.outcome) == ("a", "small", "miss", "ok")
+        assert (record.prompt_tokens, record.completion_tokens) == (3, 3)
+        assert await s.idle()
+
+
+async def test_a_stream_says_the_same_piece_by_piece() -> None:
+    async with stage() as s:
+        pieces = await s.gate.open(ask("one two three"))
+        assert await text_of(pieces) == "one two three"
+        assert s.usage.state()["requests"] == 1
+        assert await s.idle()
+
+
+async def test_the_tier_of_an_agent_type_decides_and_a_call_may_say_otherwise() -> None:
+    async with stage() as s:
+        assert (await s.gate.answer(ask(agent_type="coordination"))).record.backend == "b"
+        assert (await s.gate.answer(ask(agent_type="coordination", tier="fast"))).record.backend == "a"
+        assert (await s.gate.answer(ask(model="large"))).record.backend == "b"
+
+
+async def test_equal_deterministic_requests_are_answered_from_the_cache_and_cost_no_rate() -> None:
+    async with stage(limits=LimitsConfig(requests_per_second=0.001, burst=1)) as s:
+        first = await s.gate.answer(ask(body={"temperature": 0}))
+        for _ in range(5):
+            again = await s.gate.answer(ask(body={"temperature": 0}))
+            assert again.record.cache == "hit"
+            assert again.body["choices"] == first.body["choices"]
+            assert again.body["id"] != first.body["id"]
+        pieces = await s.gate.open(ask(body={"temperature": 0}))
+        assert await text_of(pieces) == "hello there"
+        assert len(s.a[0].calls) == 1
+        with pytest.raises(Overloaded) as refused:
+            await s.gate.answer(ask("another"))
+        assert (refused.value.retry_after or 0) > 0
+
+
+async def test_what_is_random_is_asked_anew_unless_the_caller_wants_the_cache() -> None:
+    async with stage() as s:
+        for _ in range(2):
+            await s.gate.answer(ask(body={"temperature": 1}))
+        assert len(s.a[0].calls) == 2
+        for _ in range(2):
+            await s.gate.answer(ask("kept", cache=CachePolicy.ALWAYS))
+        assert len(s.a[0].calls) == 3
+        await s.gate.answer(ask("kept", cache=CachePolicy.NEVER))
+        assert len(s.a[0].calls) == 4
+
+
+async def test_identical_requests_under_way_are_one_call() -> None:
+    async with stage(script=Script(first=0.2)) as s:
+        asks = [ask(body={"seed": 1}, agent=f"a{n}") for n in range(10)]
+        answers = await asyncio.gather(
+            *(s.gate.answer(one) for one in asks[:8]), *(whole(s.gate, one) for one in asks[8:])
+        )
+        assert len(s.a[0].calls) == 1
+        assert {answer.record.cache for answer in answers[:8] if not isinstance(answer, str)} == {"miss", "shared"}
+        assert answers[8:] == ["hello there", "hello there"]
+
+
+async def test_the_first_of_several_may_leave_and_the_others_get_their_answer() -> None:
+    async with stage(script=Script(first=0.3)) as s:
+        first = asyncio.create_task(whole(s.gate, ask(body={"seed": 1})))
+        await assert_eventually(lambda: s.a[0].running == 1)
+        second = asyncio.create_task(s.gate.answer(ask(body={"seed": 1})))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).record.outcome == "ok"
+        assert s.a[0].left == 0
+
+
+async def whole(gate: RequestPath, one: Ask) -> str:
+    return await text_of(await gate.open(one))
+
+
+async def test_a_dead_replica_costs_no_request() -> None:
+    async with stage(replicas=3) as s:
+        s.a[1].die()
+        answers = await asyncio.gather(*(s.gate.answer(ask(f"n {n}", agent=f"a{n}")) for n in range(30)))
+        assert {answer.record.outcome for answer in answers} == {"ok"}
+        assert await s.idle()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_replica_killed_in_the_middle_is_fallen_back_from_before_the_first_piece(streamed: bool) -> None:
+    async with stage(replicas=2, script=Script(first=0.3)) as s:
+        one = ask("over here")
+        task = asyncio.create_task(whole(s.gate, one) if streamed else answer_text(s.gate, one))
+        await assert_eventually(lambda: s.a[0].running + s.a[1].running == 1)
+        (s.a[0] if s.a[0].running else s.a[1]).die()
+        assert await task == "over here"
+
+
+async def answer_text(gate: RequestPath, one: Ask) -> str:
+    return (await gate.answer(one)).body["choices"][0]["message"]["content"]
+
+
+async def test_a_stream_that_breaks_after_its_first_piece_raises_and_frees_its_slot() -> None:
+    async with stage(script=Script(each=0.2)) as s:
+        pieces = await s.gate.open(ask("a b c d e f"))
+        await anext(pieces)
+        s.a[0].die()
+        with pytest.raises(Unavailable):
+            await text_of(pieces)
+        await assert_eventually(s.idle)
+        assert s.usage.state()["by_outcome"]["Unavailable"] == 1
+
+
+async def test_leaving_a_stream_before_and_after_its_first_piece_frees_the_slot() -> None:
+    async with stage(script=Script(each=0.2)) as s:
+        for taken in (0, 1):
+            pieces = await s.gate.open(ask("a b c d e f"))
+            for _ in range(taken):
+                await anext(pieces)
+            await pieces.aclose()
+            await assert_eventually(s.idle)
+        assert s.a[0].left == 2
+
+
+async def test_leaving_a_whole_answer_frees_the_slot() -> None:
+    async with stage(script=Script(first=30)) as s:
+        task = asyncio.create_task(s.gate.answer(ask()))
+        await assert_eventually(lambda: s.a[0].running == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await assert_eventually(s.idle)
+        assert s.a[0].left == 1
+
+
+async def test_a_prompt_goes_to_a_model_it_fits_or_is_refused_before_anybody_is_called() -> None:
+    async with stage() as s:
+        long = "word " * 300
+        assert (await s.gate.answer(ask(long))).record.backend == "b"
+        with pytest.raises(PromptTooLong, match="small"):
+            await s.gate.answer(ask(long, model="small"))
+        with pytest.raises(PromptTooLong):
+            await s.gate.open(ask("word " * 30_000))
+        assert [len(backend.calls) for backend in (s.a[0], s.b[0])] == [0, 1]
+
+
+async def test_an_answer_longer_than_the_context_is_refused_and_one_that_is_nearly_fitted() -> None:
+    async with stage() as s:
+        with pytest.raises(PromptTooLong, match="at most"):
+            await s.gate.answer(ask(model="small", body={"max_tokens": 10_000}))
+        await s.gate.answer(ask("one two", model="small", body={"max_tokens": 200}))
+        assert s.a[0].calls[-1].body["max_tokens"] == 198
+
+
+async def test_a_refusal_is_told_and_neither_tried_elsewhere_nor_held_against_the_backend() -> None:
+    async with stage(replicas=2) as s:
+        for backend in s.a:
+            backend.then(*[ModelRefused("no such thing")] * 20)
+        for number in range(10):
+            with pytest.raises(ModelRefused, match="no such thing"):
+                await s.gate.answer(ask(f"n {number}", model="small", agent=f"a{number}"))
+        assert sum(len(backend.calls) for backend in s.a) == 10
+        for backend in s.a:
+            backend.then()
+        await assert_eventually(s.idle)
+
+
+async def test_an_unknown_model_is_not_found_and_a_removed_one_is_looked_up_again() -> None:
+    async with stage() as s:
+        with pytest.raises(NotFound, match=r"'nobody'"):
+            await s.gate.answer(ask(model="nobody"))
+        s.a[0].serve(["renamed"])
+        assert (await s.gate.answer(ask())).record.outcome == "ok"
+
+
+async def test_the_callers_own_hurry_ends_its_call_and_opens_no_breaker() -> None:
+    async with stage(script=Script(first=2)) as s:
+        for number in range(6):
+            with pytest.raises(DeadlineExceeded):
+                await s.gate.answer(ask(f"n {number}", model="small", seconds=0.05, agent=f"a{number}"))
+        assert await s.idle()
+        assert (await s.gate.answer(ask("patient", model="small"))).record.outcome == "ok"
+
+
+async def test_a_hanging_backend_opens_its_breaker_and_the_fallback_is_used() -> None:
+    async with stage() as s:
+        s.a[0].then(*[Unavailable("it is broken")] * 50)
+        outcomes = [(await s.gate.answer(ask(f"n {n}", agent=f"a{n}"))).record.backend for n in range(20)]
+        assert set(outcomes) == {"b"}
+        assert len(s.a[0].calls) < 20
+
+
+async def test_models_and_tiers_are_listed() -> None:
+    async with stage() as s:
+        assert {model.name for model in await s.gate.models()} == {"small", "large", "fast", "standard", "complex"}
+
+
+async def test_state_says_what_people_ask() -> None:
+    async with stage(preload=True) as s:
+        await s.gate.answer(ask(body={"temperature": 0}))
+        state = await s.gate.state()
+        assert {"backends", "cache", "usage", "models", "preparing"} <= set(state)
+
+        async def prepared() -> bool:
+            return all(entry["doing"] == "ready" for entry in (await s.gate.state())["preparing"])
+
+        await assert_eventually(prepared)
