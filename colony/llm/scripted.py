@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from colony.errors import ColonyError, DeadlineExceeded, ModelRefused
+from colony.errors import ColonyError, DeadlineExceeded, ModelRefused, PromptTooLong
 from colony.llm.port import ChatAnswer, ChatRequest
 
 Reply = str | ColonyError
@@ -66,7 +66,7 @@ class ScriptedModel:
         if not request.messages:
             raise ModelRefused("The request has no messages.")
         if prompt >= self._context:
-            raise ModelRefused(f"The prompt has {prompt} tokens, the context {self._context}.")
+            raise PromptTooLong(f"The prompt has {prompt} tokens, the context {self._context}.")
         reply = self._reply(request)
         if isinstance(reply, ColonyError):
             raise reply

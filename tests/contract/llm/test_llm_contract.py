@@ -12,13 +12,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from colony.clock import SystemClock
 from colony.config.endpoints import ModelEndpoint
 from colony.config.model import ModelConfig
-from colony.errors import DeadlineExceeded, ModelRefused, NotPermitted, Unavailable
-from colony.llm.http import open_model
-from colony.llm.port import ChatMessage, ChatRequest, LanguageModel
+from colony.errors import DeadlineExceeded, ModelRefused, NotPermitted, Unavailable, WrongAnswer
+from colony.llm.http import open_gateway_model, open_model
+from colony.llm.port import Caller, ChatMessage, ChatRequest, LanguageModel
 from colony.llm.scripted import ScriptedModel
+from colony.llm.structured import chat_structured
+from ray_app.gateway.backends.scripted import Script
 from tests.servers.chat import chat_server, honest
+from tests.servers.gateway import real_gateway
 from tests.servers.model import embedded_model
 
 pytestmark = pytest.mark.contract
@@ -55,8 +59,18 @@ async def embedded(folder: Path) -> AsyncGenerator[LanguageModel]:
         yield model
 
 
+@asynccontextmanager
+async def through_the_gateway(folder: Path) -> AsyncGenerator[LanguageModel]:
+    async with (
+        real_gateway(folder, Script(answer=LONG, first=0.001), context=CONTEXT) as (endpoint, _),
+        open_gateway_model(endpoint, ModelConfig()) as model,
+    ):
+        yield model
+
+
 @pytest.fixture(
-    params=[twin, over_http, pytest.param(embedded, marks=pytest.mark.slow)], ids=["twin", "http", "embedded"]
+    params=[twin, over_http, through_the_gateway, pytest.param(embedded, marks=pytest.mark.slow)],
+    ids=["twin", "http", "gateway", "embedded"],
 )
 async def model(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[LanguageModel]:
     async with request.param(tmp_path) as opened:
@@ -72,7 +86,7 @@ async def test_models_are_named(model: LanguageModel) -> None:
 async def test_an_answer_counts_its_tokens(model: LanguageModel) -> None:
     answer = await model.chat(ask("Count to ten in words.", max_tokens=24))
     assert answer.text
-    assert answer.model == (await model.models())[0]
+    assert answer.model in await model.models()
     assert answer.prompt_tokens >= 5
     assert 1 <= answer.completion_tokens <= 24
     assert answer.finish_reason in ("stop", "length")
@@ -84,9 +98,29 @@ async def test_a_limit_of_tokens_is_obeyed_and_said(model: LanguageModel) -> Non
     assert answer.finish_reason == "length"
 
 
-async def test_a_prompt_too_long_is_refused(model: LanguageModel) -> None:
+@pytest.mark.parametrize("words", [CONTEXT + 10, 10 * CONTEXT])
+async def test_a_prompt_too_long_is_refused(model: LanguageModel, words: int) -> None:
     with pytest.raises(ModelRefused):
-        await model.chat(ask("word " * (CONTEXT + 10)))
+        await model.chat(ask("word " * words))
+    assert (await model.chat(ask("Still there?"))).text
+
+
+async def test_an_answer_in_a_shape_is_one_or_says_that_it_is_none(model: LanguageModel) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    request = ask("Give a number as JSON.", max_tokens=24).model_copy(update={"json_schema": schema})
+    given: object = None
+    try:
+        given = (await chat_structured(model, request, SystemClock())).data
+    except WrongAnswer as error:
+        given = {"n": len(error.text)}
+    assert isinstance(given, dict)
+    assert isinstance(given["n"], int)
+
+
+async def test_who_asks_and_how_urgent_it_is_changes_no_answer(model: LanguageModel) -> None:
+    caller = Caller(agent="analysis-00001", agent_type="analysis", job="run-1")
+    update = {"caller": caller, "priority": 5, "cache": "never", "tier": "complex"}
+    assert (await model.chat(ask("Count to ten in words.").model_copy(update=update))).text
 
 
 async def test_no_answer_in_time(model: LanguageModel) -> None:

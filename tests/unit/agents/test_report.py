@@ -12,6 +12,7 @@ from agents.skills.report import (
     Phase,
     ReviewReport,
     RunFacts,
+    Theme,
     parse_report,
     render_generic_markdown,
     render_html,
@@ -141,3 +142,21 @@ def test_any_other_value_becomes_markdown() -> None:
     assert "| a | b | c |" in markdown
     assert "x\\|y" in markdown
     assert render_generic_markdown({}, RunFacts()) == "# Results\n"
+
+
+def test_bars_of_themes_are_as_long_as_they_have_reviews_and_in_that_order() -> None:
+    themes = (Theme(phrase="battery life", count=5, mean=0.5, positive=5), Theme(phrase="phone", count=20, mean=0.0))
+    stream = io.StringIO()
+    report = ReviewReport(reviews=25, labels={"positive": 5, "neutral": 20}, themes=themes)
+    Console(file=stream, width=80).print(render_terminal(report, RunFacts()))
+    rows = [line for line in stream.getvalue().splitlines() if "■" in line]
+    assert [line.count("■") for line in rows] == [24, 6]
+    assert "phone" in rows[0]
+
+
+def test_percentages_of_a_report_add_up_to_a_hundred() -> None:
+    report = ReviewReport(reviews=3, labels={"positive": 1, "neutral": 1, "negative": 1})
+    markdown = render_markdown(report, RunFacts())
+    assert all(part in markdown for part in ("| 33.4% |", "| 33.3% |"))
+    page = render_html(report, RunFacts())
+    assert all(part in page for part in ("positive 34%", "neutral 33%", "negative 33%"))
