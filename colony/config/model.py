@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from colony.config.gateway import GatewayConfig
+from colony.config.ledger import LedgerConfig
 from colony.config.section import Section
 from colony.contracts import StepKind
 from colony.ids import SHARDS, AgentType, Id
@@ -167,6 +168,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     gateway: GatewayConfig = GatewayConfig()
     fetch: FetchConfig = FetchConfig()
+    ledger: LedgerConfig = LedgerConfig()
     servers: ServersConfig = ServersConfig()
     workflows: dict[Id, TemplateConfig] = Field(default_factory=dict[Id, TemplateConfig])
 

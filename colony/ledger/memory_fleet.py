@@ -28,6 +28,7 @@ class MemoryFleet:
     async def remove_agents(self, agent_ids: Sequence[AgentId]) -> int:
         """See `FleetLedger`."""
         gone = [key for key in set(agent_ids) if self._tables.agents.pop(key, None) is not None]
+        self._tables.gone_agents.update(dict.fromkeys(gone, self._tables.clock.wall()))
         self._tables.fleet_version += bool(gone)
         return len(gone)
 

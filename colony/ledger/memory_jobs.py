@@ -43,7 +43,7 @@ class MemoryJobs:
         for row in self._tables.jobs.values():
             if row.plan.key == key:
                 return row.plan
-        number = len(self._tables.jobs) + 1
+        number = self._tables.last_job = self._tables.last_job + 1
         plan = JobPlan(
             job=number, key=key, workflow_id=workflow_id, template=Id(template), steps=tuple(steps), source=source
         )

@@ -47,14 +47,6 @@ class MemoryLlm:
             for group, rows in sorted(groups.items())
         ]
 
-    async def prune_calls(self, seconds: float) -> int:
-        """See `LlmLedger`."""
-        until = self._tables.clock.wall() - seconds
-        old = [key for key, row in self._tables.llm_calls.items() if row.ended_at < until]
-        for key in old:
-            del self._tables.llm_calls[key]
-        return len(old)
-
     async def adopt_job(self, child: str, parent: str) -> None:
         """See `LlmLedger`."""
         row = self._tables.llm_jobs.setdefault(clean_text(child), LlmJobRow())

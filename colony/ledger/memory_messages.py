@@ -25,6 +25,7 @@ class MemoryMessages:
         if message.message_id in self._tables.messages:
             return False
         self._tables.messages[message.message_id] = message
+        self._tables.put_at[message.message_id] = self._tables.clock.wall()
         return True
 
     async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
@@ -53,7 +54,7 @@ class MemoryMessages:
         self._tables.check_fence(incarnation, epochs)
         if message_id in self._tables.done_messages:
             return False
-        self._tables.done_messages.add(message_id)
+        self._tables.done_messages[message_id] = self._tables.clock.wall()
         if state is not None:
             self._tables.states[state.agent_id] = state.state
         return True

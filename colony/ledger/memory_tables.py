@@ -106,11 +106,15 @@ class MemoryTables:
         self.owners = [ShardOwner(shard, 0, "", "") for shard in range(SHARDS)]
         self.leaders: dict[str, LeaderRow] = {}
         self.jobs: dict[int, JobRow] = {}
+        self.last_job = 0
         self.steps: dict[tuple[int, int], StepTable] = {}
         self.bad_rows: dict[int, dict[int, BadRow]] = {}
         self.artifacts: dict[int, dict[str, Artifact]] = {}
         self.messages: dict[str, DurableMessage] = {}
-        self.done_messages: set[str] = set()
+        self.put_at: dict[str, float] = {}
+        """When messages came, by the wall clock; the same for those done, and for agents that were removed."""
+        self.done_messages: dict[str, float] = {}
+        self.gone_agents: dict[AgentId, float] = {}
         self.states: dict[AgentId, bytes] = {}
         self.llm_calls: dict[tuple[float, str], LlmCall] = {}
         self.llm_jobs: dict[str, LlmJobRow] = {}

@@ -30,6 +30,7 @@ from colony.contracts import (
     TaskRow,
 )
 from colony.ids import AgentId, AgentType
+from colony.ledger.retention import RetentionLedger
 from colony.llm.contracts import CachedAnswer, JobBudget, LlmCall, ModelUse
 
 
@@ -276,7 +277,10 @@ class LlmLedger(Protocol):
         ...
 
     async def prune_calls(self, seconds: float) -> int:
-        """Forget the calls that ended longer ago; returns how many. Budgets of jobs that old start anew."""
+        """Forget the calls that ended longer ago; returns how many.
+
+        Those stay that a budget may count: of running jobs, of all above them and of all those started.
+        """
         ...
 
     async def adopt_job(self, child: str, parent: str) -> None:
@@ -304,7 +308,7 @@ class LlmLedger(Protocol):
         ...
 
 
-class Ledger(FleetLedger, JobLedger, MessageLedger, LlmLedger, Protocol):
+class Ledger(FleetLedger, JobLedger, MessageLedger, LlmLedger, RetentionLedger, Protocol):
     """The whole ledger, as one object a process holds."""
 
     async def ping(self) -> float:

@@ -17,9 +17,18 @@ from colony.ledger.postgres_llm import PostgresLlm
 from colony.ledger.postgres_loads import PostgresLoads
 from colony.ledger.postgres_messages import PostgresMessages
 from colony.ledger.postgres_outcomes import PostgresOutcomes
+from colony.ledger.postgres_retention import PostgresRetention
 
 
-class PostgresLedger(PostgresFleet, PostgresJobs, PostgresLoads, PostgresOutcomes, PostgresMessages, PostgresLlm):
+class PostgresLedger(
+    PostgresFleet,
+    PostgresJobs,
+    PostgresLoads,
+    PostgresOutcomes,
+    PostgresMessages,
+    PostgresLlm,
+    PostgresRetention,
+):
     """See `Ledger`. Open it with `open_ledger`."""
 
     def __init__(self, database: Database) -> None:

@@ -40,7 +40,12 @@ class PostgresFleet:
         """See `FleetLedger`."""
         async with self._database.transaction() as session:
             await session.value("SELECT version FROM fleet FOR UPDATE")
-            changed = await session.changed("DELETE FROM agent WHERE agent_id = ANY ($1)", list(agent_ids))
+            changed = await session.changed(
+                """WITH gone AS (DELETE FROM agent WHERE agent_id = ANY ($1) RETURNING agent_id)
+                   INSERT INTO agent_gone (agent_id) SELECT agent_id FROM gone
+                   ON CONFLICT (agent_id) DO UPDATE SET gone_at = excluded.gone_at""",
+                list(agent_ids),
+            )
             if changed:
                 await session.changed("UPDATE fleet SET version = version + 1")
         return changed

@@ -62,12 +62,6 @@ class PostgresLlm:
         )
         return [ModelUse(*row) for row in rows]
 
-    async def prune_calls(self, seconds: float) -> int:
-        """See `LlmLedger`."""
-        return await self._database.changed(
-            "DELETE FROM llm_call WHERE ended_at < clock_timestamp() - make_interval(secs => $1)", seconds
-        )
-
     async def adopt_job(self, child: str, parent: str) -> None:
         """See `LlmLedger`."""
         changed = await self._database.changed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from colony.contracts import BadRow, StepLoad
 from colony.errors import NotFound
@@ -24,6 +24,10 @@ SELECT $1, $2, g, convert_to(format('{"step":%s,"first":%s,"end":%s}',
                                     $3::integer, g * $5::bigint, least((g + 1) * $5::bigint, $4)), 'UTF8')
   FROM generate_series(0, ($4::bigint + $5 - 1) / $5 - 1) AS g
 ON CONFLICT DO NOTHING"""
+
+
+_LOADED: Final = """
+SELECT j.job, l.tasks, l.bad_rows FROM job j LEFT JOIN step_load l ON l.job = j.job AND l.step = $2 WHERE j.job = $1"""
 
 
 class PostgresLoads:
@@ -136,22 +140,20 @@ class PostgresLoads:
         return count, [BadRow(line=line, reason=reason) for line, reason in rows]
 
     async def _loaded(self, job: int, step: int) -> StepLoad | None:
-        row = await self._database.row(
-            """SELECT j.job, l.tasks, l.bad_rows FROM job j
-                 LEFT JOIN step_load l ON l.job = j.job AND l.step = $2 WHERE j.job = $1""",
-            job,
-            step,
-        )
-        if row is None:
-            raise NotFound(f"There is no job {job}.")
-        return None if row["tasks"] is None else StepLoad(tasks=row["tasks"], bad_rows=row["bad_rows"])
+        return _load_of(await self._database.row(_LOADED, job, step), job)
+
+
+def _load_of(row: Any | None, job: int) -> StepLoad | None:
+    if row is None:
+        raise NotFound(f"There is no job {job}.")
+    return None if row["tasks"] is None else StepLoad(tasks=row["tasks"], bad_rows=row["bad_rows"])
 
 
 async def _lock_step(session: Session, job: int, step: int) -> StepLoad | None:
-    """Wait for any other load of the step to end; what it loaded, if it did."""
+    """Wait for any other load of the step to end; what it loaded, if it did. The job stays until we are done."""
     await session.value("SELECT pg_advisory_xact_lock(($1::bigint << 12) | $2::integer)", job, step)
-    row = await session.row("SELECT tasks, bad_rows FROM step_load WHERE job = $1 AND step = $2", job, step)
-    return None if row is None else StepLoad(tasks=row["tasks"], bad_rows=row["bad_rows"])
+    row = await session.row(_LOADED + " FOR KEY SHARE OF j", job, step)
+    return _load_of(row, job)
 
 
 async def _note_load(session: Session, job: int, step: int, bad_rows: int) -> StepLoad:

@@ -19,6 +19,7 @@ from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available
 from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
+from control.retention import retain
 from control.settings import data_roots, load_settings
 from workflows.activities_io import IoActivities
 from workflows.client import connect
@@ -64,6 +65,7 @@ async def main() -> None:
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
+        owner.start(retain(ledger, config.ledger), name="retention")
         async with ready_and_beating(home, "worker"):
             await run_workers([workflow_worker(client), io_worker(client, activities)], stop)
 

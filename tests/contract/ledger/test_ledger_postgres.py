@@ -178,3 +178,59 @@ async def test_a_large_step_is_counted_without_statistics(ledger_endpoint: Postg
             await ledger.commit(batch_of(plan, first, first + 1_000), "one", host.epochs, rows)
         assert await ledger.step_counts(plan.job, 1) == (60_000, 0, 0, {})
         assert (await ledger.job(plan.key)).steps[1].ok == 60_000
+
+
+async def test_partitions_go_whole_when_all_their_jobs_do(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint
+) -> None:
+    async with open_ledger(ledger_endpoint) as ledger, open_database(ledger_endpoint, pool_size=1, name="t") as other:
+        host = await start_host(ledger)
+        await ledger_server.admin("ALTER SEQUENCE job_job_seq RESTART WITH 998", ledger_endpoint.database)
+        plans = [await loaded_job(ledger, 3) for _ in range(4)]
+        for plan in plans:
+            await host.commit(batch_of(plan, 0, 3), [good(seq) for seq in range(3)])
+            await ledger.close_job(plan.job, JobState.DONE)
+        running = await loaded_job(ledger, 3)
+        partitions = """SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY inhrelid::regclass::text)
+                          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+                         WHERE c.relname IN ('task', 'outcome')"""
+        async with other.transaction() as held:
+            # A reader that has not ended holds the partitions, and a job being opened the jobs: nobody waits for long.
+            await held.value("SELECT count(*) FROM outcome WHERE job = 998")
+            first = await asyncio.wait_for(ledger.prune(0, None), 20)
+        assert (first.jobs, first.waiting, first.tasks) == (4, 2, 6)
+        assert "outcome_0" in await other.value(partitions)
+        second = await ledger.prune(0, None)
+        assert (second.jobs, second.tasks, second.outcomes, second.waiting) == (0, 6, 6, 0)
+        assert await other.value(partitions) == "outcome_1000 task_1000"
+        assert await host.commit(batch_of(running, 0, 3), [good(0)]) == [0]
+        assert await other.value("SELECT count(*) FROM pruned_job") == 0
+        assert await other.value("SELECT count(*) FROM attempt") == 0
+
+
+async def test_a_partition_stays_while_jobs_of_it_may_still_be_opened(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint
+) -> None:
+    async with open_ledger(ledger_endpoint) as ledger:
+        for _ in range(3):
+            plan = await loaded_job(ledger, 3)
+            await ledger.close_job(plan.job, JobState.DONE)
+            opened, pruned = await asyncio.gather(open_job(ledger), ledger.prune(0, None))
+            assert pruned.waiting == 0
+            await ledger.load_tasks(opened.job, 1, [(None, b"{}")])
+            await ledger.close_job(opened.job, JobState.DONE)
+
+
+async def test_crashed_leases_stay_as_long_as_a_job_may_ask_for_them(
+    ledger_server: PostgresServer, ledger_endpoint: PostgresEndpoint
+) -> None:
+    async with open_ledger(ledger_endpoint) as ledger, open_database(ledger_endpoint, pool_size=1, name="t") as other:
+        plan = await loaded_job(ledger, 2)
+        host = await start_host(ledger)
+        await ledger.start_tasks(batch_of(plan, 0, 2), host.incarnation, [0])
+        await ledger.end_lease(host.incarnation, crashed=True)
+        await ledger.prune(0, None)
+        assert [task.suspect for task in await ledger.open_tasks(batch_of(plan, 0, 2))] == [1, 0]
+        await ledger.close_job(plan.job, JobState.DONE)
+        await ledger.prune(0, None)
+        assert await other.value("SELECT count(*) FROM lease") == 0

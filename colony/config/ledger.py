@@ -1,0 +1,17 @@
+"""The `ledger` section of `agent_config.yaml`: how long what is done is kept. Pure data."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from colony.config.section import Section
+
+
+class LedgerConfig(Section):
+    """How long the ledger keeps what is done. Nothing goes while its job, or one that this job started, runs."""
+
+    keep_days: float = Field(default=30.0, ge=0)
+    """Days until a closed job goes with its tasks, results and reports; also done messages and the states of agents
+    that were removed. 0 keeps them for ever."""
+    keep_llm_days: float = Field(default=7.0, ge=0)
+    """Days until the record of a call to a language model goes. 0 keeps them for ever."""
