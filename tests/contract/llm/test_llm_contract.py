@@ -140,7 +140,7 @@ async def test_a_cancelled_call_leaves_the_model_usable(model: LanguageModel) ->
 
 
 async def test_many_at_once(model: LanguageModel) -> None:
-    answers = await asyncio.gather(*(model.chat(ask(f"Say the number {number}.")) for number in range(12)))
+    answers = await asyncio.gather(*(model.chat(ask(f"Say the number {number}.", timeout=110)) for number in range(12)))
     assert all(answer.completion_tokens >= 1 for answer in answers)
 
 
