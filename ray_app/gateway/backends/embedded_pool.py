@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -56,8 +56,18 @@ class _Member:
 class EmbeddedPoolBackend:
     """All models of the pool as one replica; use through `open_embedded_pool`."""
 
-    def __init__(self, name: str, wire: PoolWire, connect: Connect, *, tasks: TaskOwner, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        wire: PoolWire,
+        connect: Connect,
+        *,
+        wanted: Collection[str] = (),
+        tasks: TaskOwner,
+        clock: Clock,
+    ) -> None:
         self._name = name
+        self._wanted = wanted
         self._wire = wire
         self._connect = connect
         self._tasks = tasks
@@ -88,11 +98,12 @@ class EmbeddedPoolBackend:
                 yield piece
 
     async def models(self) -> tuple[ServedModel, ...]:
-        """See `Backend`. All models of the pool, loaded or not."""
+        """See `Backend`. Those wanted, or all models of the pool; loaded or not."""
         state = await self._wire.state()
         return tuple(
             ServedModel(name=model.name, context=model.context, embeddings=model.embeddings, embeds=model.embeds)
             for model in state.models
+            if not self._wanted or model.name in self._wanted
         )
 
     async def prompt_size(self, kind: Kind, model: str, body: Body) -> PromptSize:
@@ -223,11 +234,22 @@ async def _probe(backend: Backend, state: PoolModelState) -> None:
 
 @asynccontextmanager
 async def open_embedded_pool(
-    name: str, url: str, key_file: str, connect: Connect, *, clock: Clock | None = None
+    name: str,
+    url: str,
+    key_file: str,
+    connect: Connect,
+    *,
+    models: Collection[str] = (),
+    clock: Clock | None = None,
 ) -> AsyncGenerator[EmbeddedPoolBackend]:
-    """The pool at `url` (of the endpoint `model`). Asks nothing until it is used. Raises `NotFound`, `BadInput`."""
+    """The pool at `url` (of the endpoint `model`), or those of its `models`. Asks nothing until it is used.
+
+    Raises `NotFound`, `BadInput` for the file of the key.
+    """
     async with http_client(url, key_file) as client, task_owner() as tasks:
-        backend = EmbeddedPoolBackend(name, PoolWire(client), connect, tasks=tasks, clock=clock or SystemClock())
+        backend = EmbeddedPoolBackend(
+            name, PoolWire(client), connect, wanted=models, tasks=tasks, clock=clock or SystemClock()
+        )
         try:
             yield backend
         finally:

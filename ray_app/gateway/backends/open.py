@@ -75,7 +75,10 @@ def _embedded(
     config = config.model_copy(update={"key_file": endpoint.key_file})
     if not pooled:
         return speaking_openai(name, endpoint.url, config)
-    return open_embedded_pool(name, endpoint.url, endpoint.key_file, lambda url: speaking_openai(name, url, config))
+    own = config.model_copy(update={"models": ()})  # a model's own server has but that one
+    return open_embedded_pool(
+        name, endpoint.url, endpoint.key_file, lambda url: speaking_openai(name, url, own), models=config.models
+    )
 
 
 def _endpoint(endpoints: Endpoints) -> ModelEndpoint:

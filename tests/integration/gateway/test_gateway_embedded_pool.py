@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ import pytest
 from colony.config.gateway import BackendConfig
 from colony.errors import ModelRefused, NotFound, NotPermitted, Overloaded, Unavailable
 from ray_app.gateway.backends.embedded_pool import EmbeddedPoolBackend, open_embedded_pool
-from ray_app.gateway.backends.llama_cpp import LlamaCppBackend
-from ray_app.gateway.backends.wire import open_wire
+from ray_app.gateway.backends.open import speaking_openai
 from ray_app.gateway.contracts import BackendCall, Kind, ServedModel
 from ray_app.gateway.ports import Backend
 from tests.eventually import assert_eventually
@@ -26,15 +25,13 @@ SMALL = {"slots": 1, "context": 512}
 
 
 @asynccontextmanager
-async def embedded(pool: Pool, key_file: Path) -> AsyncGenerator[EmbeddedPoolBackend]:
-    config = BackendConfig(kind="embedded")
+async def embedded(pool: Pool, key_file: Path, models: tuple[str, ...] = ()) -> AsyncGenerator[EmbeddedPoolBackend]:
+    config = BackendConfig(kind="embedded", key_file=str(key_file))
 
-    @asynccontextmanager
-    async def connect(url: str) -> AsyncGenerator[Backend]:
-        async with open_wire(url, str(key_file), config.silence) as wire:
-            yield LlamaCppBackend("small/0", wire, config)
+    def connect(url: str) -> AbstractAsyncContextManager[Backend]:
+        return speaking_openai("small/0", url, config)
 
-    async with open_embedded_pool("small/0", pool.url, str(key_file), connect) as backend:
+    async with open_embedded_pool("small/0", pool.url, str(key_file), connect, models=models) as backend:
         yield backend
 
 
@@ -61,6 +58,8 @@ async def test_calls_load_their_model_and_go_straight_to_it(tmp_path: Path) -> N
             ServedModel(name="one", context=512, embeds=512),
             ServedModel(name="two", context=512, embeds=512),
         )
+        async with embedded(pool, tmp_path / "model-key", models=("two",)) as narrower:
+            assert [model.name for model in await narrower.models()] == ["two"]
         await backend.check("one")
         assert pool.children() == [], "neither listing nor checking loads anything"
         answers = await asyncio.gather(*(backend.answer(chat(name)) for name in ("one", "two", "one")))
@@ -77,7 +76,7 @@ async def test_calls_load_their_model_and_go_straight_to_it(tmp_path: Path) -> N
 async def test_a_model_under_way_is_neither_unloaded_nor_pushed_out(tmp_path: Path) -> None:
     async with (
         both(tmp_path, {"one": SMALL, "two": SMALL}, idle_seconds=0.5, max_mb=300) as (pool, backend),
-        aclosing(backend.stream(chat("one", max_tokens=300))) as stream,
+        aclosing(backend.stream(chat("one", max_tokens=24))) as stream,
     ):
         await anext(stream)
         with pytest.raises(Overloaded, match="in use") as refused:
