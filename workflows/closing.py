@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +14,9 @@ from colony.contracts import JobState, JobView
 from colony.errors import Unavailable
 from colony.ledger.port import JobLedger
 
-_MOST: Final = 1_000
+_AT_ONCE: Final = 8
+"""Questions to Temporal under way at the same moment."""
+
 _RPC_TIMEOUT: Final = timedelta(seconds=10)
 _GONE: Final = (JobState.FAILED, "its workflow is gone from Temporal")
 
@@ -26,18 +30,52 @@ ENDINGS: Final = {
 """Status of a closed workflow -> how its job is closed. Continued-as-new is not closed."""
 
 
-async def close_orphaned_jobs(client: Client, ledger: JobLedger) -> list[int]:
-    """Close every running job whose workflow runs no more; returns their numbers. Call it every few seconds.
+class OrphanCloser:
+    """Closes every running job whose workflow runs no more, some in each round.
 
-    Raises `Unavailable` when Temporal or the ledger does not answer: nothing is closed on a guess.
+    A round looks at `most` running jobs at most and asks Temporal for few at a time; the next one goes on where it
+    ended, so that all have their turn however many there are.
     """
-    closed: list[int] = []
-    for job in await ledger.jobs(_MOST, running_only=True):
-        ending = await _ending(client, job)
-        if ending is not None:
-            await ledger.close_job(job.job, *ending)
-            closed.append(job.job)
-    return closed
+
+    def __init__(self, client: Client, ledger: JobLedger, *, page: int = 200, most: int = 1_000) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._page = page
+        self._most = most
+        self._before: int | None = None
+
+    async def round(self) -> list[int]:
+        """Look once; the numbers of the jobs closed. Call it every few seconds.
+
+        Raises `Unavailable` when Temporal or the ledger does not answer: nothing is closed on a guess.
+        """
+        closed: list[int] = []
+        for _ in range(max(1, self._most // self._page)):
+            page = await self._ledger.jobs(self._page, running_only=True, before=self._before)
+            # Moved on before the page is looked at: a job nobody can tell about must not hide those behind it.
+            self._before = page[-1].job if len(page) == self._page else None
+            closed += await self._close(page)
+            if self._before is None:
+                break
+        return closed
+
+    async def _close(self, page: Sequence[JobView]) -> list[int]:
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(job: JobView) -> tuple[JobState, str] | None:
+            async with room:
+                return await _ending(self._client, job)
+
+        closed: list[int] = []
+        endings = await asyncio.gather(*(look(job) for job in page), return_exceptions=True)
+        for job, ending in zip(page, endings, strict=True):
+            if isinstance(ending, tuple):
+                await self._ledger.close_job(job.job, *ending)
+                closed.append(job.job)
+        for ending in endings:
+            if isinstance(ending, BaseException):
+                raise ending
+        return closed
 
 
 async def _ending(client: Client, job: JobView) -> tuple[JobState, str] | None:

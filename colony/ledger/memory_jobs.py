@@ -73,10 +73,11 @@ class MemoryJobs:
             row.reason = clean_text(reason)
             row.closed_at = self._tables.clock.wall()
 
-    async def jobs(self, limit: int = 50, *, running_only: bool = False) -> list[JobView]:
+    async def jobs(self, limit: int = 50, *, running_only: bool = False, before: int | None = None) -> list[JobView]:
         """See `JobLedger`."""
         newest = sorted(self._tables.jobs.items(), reverse=True)
-        found = [row for _, row in newest if row.state is JobState.RUNNING or not running_only]
+        wanted = [row for job, row in newest if before is None or job < before]
+        found = [row for row in wanted if row.state is JobState.RUNNING or not running_only]
         return [_view(row, ()) for row in found[:limit]]
 
     async def job(self, name: str) -> JobView:

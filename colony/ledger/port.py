@@ -205,8 +205,8 @@ class JobLedger(Protocol):
         """Close the job, once; later calls change nothing."""
         ...
 
-    async def jobs(self, limit: int = 50, *, running_only: bool = False) -> list[JobView]:
-        """Jobs, newest first, without the counts of their steps."""
+    async def jobs(self, limit: int = 50, *, running_only: bool = False, before: int | None = None) -> list[JobView]:
+        """Jobs, newest first, without the counts of their steps; only those with a number below `before`, if given."""
         ...
 
     async def job(self, name: str) -> JobView:

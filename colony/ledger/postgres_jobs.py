@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from colony.contracts import (
     Artifact,
@@ -23,6 +23,8 @@ from colony.ledger.validation import clean_text, encode_object, parse_object
 _VIEW = """SELECT job, key, workflow_id, template, state, reason, cancel_requested, plan,
                   extract(epoch FROM opened_at)::float8 AS opened_at,
                   extract(epoch FROM closed_at)::float8 AS closed_at FROM job """
+
+_LAST: Final = 2**63 - 1
 
 _BY_NAME = (
     _VIEW  # noqa: S608 -- both parts are constants
@@ -103,10 +105,12 @@ class PostgresJobs:
             clean_text(reason),
         )
 
-    async def jobs(self, limit: int = 50, *, running_only: bool = False) -> list[JobView]:
+    async def jobs(self, limit: int = 50, *, running_only: bool = False, before: int | None = None) -> list[JobView]:
         """See `JobLedger`."""
-        where = "WHERE state = 'running'" if running_only else ""
-        rows = await self._database.rows(f"{_VIEW} {where} ORDER BY job DESC LIMIT $1", limit)
+        running = "AND state = 'running'" if running_only else ""
+        rows = await self._database.rows(
+            f"{_VIEW} WHERE job < $2 {running} ORDER BY job DESC LIMIT $1", limit, _LAST if before is None else before
+        )
         return [_view(row, ()) for row in rows]
 
     async def job(self, name: str) -> JobView:

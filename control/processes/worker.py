@@ -23,7 +23,7 @@ from control.retention import retain
 from control.settings import data_roots, load_settings
 from workflows.activities_io import IoActivities
 from workflows.client import connect
-from workflows.closing import close_orphaned_jobs
+from workflows.closing import OrphanCloser
 from workflows.worker import io_worker, run_workers, workflow_worker
 
 _log = structlog.get_logger(__name__)
@@ -34,10 +34,11 @@ CLOSE_EVERY = 10.0
 
 async def close_orphans(client: Client, ledger: Ledger) -> None:
     """Close the rows of jobs whose workflow is closed or gone, for ever."""
+    closer = OrphanCloser(client, ledger)
     while True:
         await asyncio.sleep(CLOSE_EVERY * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter
         try:
-            closed = await close_orphaned_jobs(client, ledger)
+            closed = await closer.round()
         except ColonyError as error:
             _log.warning("orphaned jobs not looked at", error=str(error))
         else:

@@ -70,6 +70,8 @@ async def test_a_job_is_found_by_number_key_and_newest_of_its_workflow_id(ledger
     assert (await ledger.job("nightly")).job == second.job
     assert [view.job for view in await ledger.jobs()] == [second.job, first.job]
     assert [view.job for view in await ledger.jobs(1)] == [second.job]
+    assert [view.job for view in await ledger.jobs(before=second.job)] == [first.job]
+    assert await ledger.jobs(before=first.job, running_only=True) == []
 
 
 async def test_a_source_is_loaded_once_with_its_bad_rows(ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import Opens, keep_history
 from tests.servers.temporal import temporal_cli
 from workflows.client import await_job, cancel_job, job_progress, start_job
-from workflows.closing import close_orphaned_jobs
+from workflows.closing import OrphanCloser
 from workflows.templates import DURABLE_TASKS
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
@@ -235,13 +235,33 @@ async def test_jobs_of_terminated_workflows_are_closed(colony: Opens) -> None:
             return (await job_progress(here.client, started.workflow_id)).job is not None
 
         await assert_eventually(opened, 20)
-        assert await close_orphaned_jobs(here.client, here.ledger) == []
+        closer = OrphanCloser(here.client, here.ledger)
+        assert await closer.round() == []
         await here.client.get_workflow_handle(started.workflow_id).terminate()
         job = (await here.ledger.job(started.key)).job
-        assert await close_orphaned_jobs(here.client, here.ledger) == [job]
+        assert await closer.round() == [job]
         assert (await here.ledger.job(started.key)).state is JobState.CANCELLED
         gone = await here.ledger.open_job(str(uuid.uuid4()), "never-was", "durable_tasks", [], None, {})
-        assert await close_orphaned_jobs(here.client, here.ledger) == [gone.job]
+        assert await closer.round() == [gone.job]
+
+
+async def test_all_running_jobs_have_their_turn_however_many_there_are(colony: Opens) -> None:
+    async with colony({AgentType("probe"): Slow}) as here:
+        gone = [
+            (await here.ledger.open_job(str(uuid.uuid4()), f"never-was-{n}", "durable_tasks", [], None, {})).job
+            for n in range(3)
+        ]
+        jobs = [await start_job(here.client, "durable_tasks", {"tasks": 100_000}) for _ in range(6)]
+
+        async def opened() -> bool:
+            return len(await here.ledger.jobs(20)) == len(gone) + len(jobs)
+
+        await assert_eventually(opened, 20)
+        closer = OrphanCloser(here.client, here.ledger, page=2, most=4)
+        rounds = [await closer.round() for _ in range(4)]
+        assert rounds[0] == [], "the newest come first"
+        assert sorted(job for closed in rounds for job in closed) == gone
+        assert len(await here.ledger.jobs(20, running_only=True)) == len(jobs)
 
 
 class Troubled:
