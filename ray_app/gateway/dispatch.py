@@ -59,6 +59,10 @@ class Dispatch:
         self.requests[request.ticket.request_id] = request
         self._due(request, request.deadline)
         self._stir(lane, request.arrived)
+        if not request.granted.done() and lane.paced_until > request.deadline:
+            request.out_of_quota[lane.name] = lane.paced_until - request.arrived
+            self._move(request, "quota", request.arrived)
+            self._stir(lane, request.arrived)
 
     def close(self) -> None:
         """Refuse all that wait."""
@@ -224,6 +228,7 @@ class Dispatch:
         self._unqueue(lane, request)
         self.limits.give_back(request.ticket)
         self.refusals.counts["cancelled"] += 1
+        self._stir(lane, self._clock.monotonic())  # what the quota held up may have been this one
 
     def _due(self, request: Request, at: float) -> None:
         if request.due is not None:

@@ -192,7 +192,7 @@ class _Model:
                 assert self.passed[name] <= bound, f"{entry} was passed {self.passed[name]} times, bound {bound}"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_nothing_starves_and_cancelling_leaves_nothing(steps: list[tuple[object, ...]]) -> None:
     model = _Model()
