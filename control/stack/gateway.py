@@ -41,12 +41,12 @@ defaults
     timeout server 3600s
     timeout http-request 15s
     timeout http-keep-alive 75s
-    timeout check 2s
+    timeout check 5s
     timeout queue 5s
     option abortonclose
     option http-no-delay
     option redispatch 1
-    retries 2
+    retries {replicas}
     retry-on conn-failure
     balance leastconn
     http-error status 502 content-type application/json string '{broke}'
@@ -65,7 +65,7 @@ backend replicas
     http-check send meth GET uri /-/stack/{tag} ver HTTP/1.1 hdr Host gateway hdr Connection close
     http-check expect status 200
     default-server inter 1s fastinter 250ms downinter 500ms fall 2 rise 1
-    default-server observe layer4 error-limit 2 on-error mark-down
+    default-server observe layer4 error-limit 1 on-error mark-down
 {servers}
 """
 _AWAY: Final = (
@@ -160,6 +160,7 @@ def config_text(context: StackContext) -> str:
         tag=context.paths.tag,
         away=_AWAY,
         broke=_BROKE,
+        replicas=len(ports),
         servers="\n".join(f"    server replica-{port} {LOOPBACK}:{port} check" for port in ports),
     )
 

@@ -33,7 +33,10 @@ UNLIMITED: Final = 100_000
 """Requests one replica takes: the gate refuses with a status of its own what is too much, Serve must not."""
 
 STOP_SECONDS: Final = 10.0
-CHECK_SECONDS: Final = 5.0
+CHECK_EVERY: Final = 3.0
+CHECK_SECONDS: Final = 6.0
+"""Serve gives up a replica whose check failed three times."""
+
 BATCHES_AT_ONCE: Final = 64
 """A batch that is slow must not hold up the next: how many calls a server gets, the owner decides."""
 
@@ -136,8 +139,8 @@ def build(args: dict[str, Any]) -> Any:
         name="gateway",
         max_ongoing_requests=UNLIMITED,
         graceful_shutdown_timeout_s=STOP_SECONDS,
-        health_check_period_s=CHECK_SECONDS,
-        health_check_timeout_s=2 * CHECK_SECONDS,
+        health_check_period_s=CHECK_EVERY,
+        health_check_timeout_s=CHECK_SECONDS,
         ray_actor_options={"num_cpus": 0},
         **scaling(replicas),
     )(_serve.ingress()(GatewayShell))
@@ -148,7 +151,8 @@ def build(args: dict[str, Any]) -> Any:
         num_replicas=1,
         max_ongoing_requests=UNLIMITED,
         graceful_shutdown_timeout_s=STOP_SECONDS,
-        health_check_period_s=CHECK_SECONDS,
+        health_check_period_s=CHECK_EVERY,
+        health_check_timeout_s=CHECK_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )(OwnerShell)
     return gateway.bind(home, owner.bind(home))

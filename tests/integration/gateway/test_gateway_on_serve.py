@@ -1,0 +1,227 @@
+"""The gateway as a stack runs it: Ray Serve behind HAProxy, asked over HTTP, broken and found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from colony.config.endpoints import read_secret
+from control.stack.gateway_status import serve_entries
+from control.stack.identity import Entry, all_entries
+from control.stack.paths import StackPaths
+from control.stack.state import read_state
+from control.stack.stopping import members
+from tests.eventually import assert_eventually
+from tests.running_stack import RunningStack, running_stack
+
+pytestmark = pytest.mark.integration
+
+CHAT = "/v1/chat/completions"
+BURST = 5
+
+
+class SlowModel(ThreadingHTTPServer):
+    """Speaks OpenAI's API, one word at a time and never to an end; knows who left."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), SlowAnswer)
+        self.begun = threading.Event()
+        self.left = threading.Event()
+
+
+class SlowAnswer(BaseHTTPRequestHandler):
+    server: SlowModel  # pyright: ignore[reportIncompatibleVariableOverride] -- the one that made it
+
+    def do_GET(self) -> None:
+        body = json.dumps({"object": "list", "data": [{"id": "slow", "object": "model"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        delta = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
+        piece = {"id": "1", "object": "chat.completion.chunk", "model": "slow", "choices": [delta]}
+        try:
+            while not self.server.left.wait(0.05):
+                self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+                self.server.begun.set()
+        except OSError:
+            self.server.left.set()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the name is the library's
+        pass
+
+
+@pytest.fixture(scope="module")
+def slow_model() -> Generator[SlowModel]:
+    server = SlowModel()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.left.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one replica", "two replicas and an owner"])
+def stack(request: pytest.FixtureRequest, slow_model: SlowModel) -> Generator[RunningStack]:
+    slow_model.begun.clear()
+    slow_model.left.clear()
+    folder = Path(tempfile.mkdtemp(prefix="gw-", dir="/tmp"))
+    folder.chmod(0o755)
+    config = {
+        "fleet": {"hosts": 1},
+        "gateway": {
+            "replicas": {"least": request.param, "most": request.param},
+            "limits": {"requests_per_second": 0.5, "burst": BURST},
+            "backends": {
+                "echo": {"kind": "scripted"},
+                "slow": {"kind": "openai", "urls": [f"http://127.0.0.1:{slow_model.server_address[1]}"], "slots": 1},
+            },
+        },
+    }
+    file = folder / "agent_config.yaml"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    try:
+        with running_stack(folder / "h", folder, file) as running:
+            yield running
+        assert left_of(folder) == []
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_of(folder: Path) -> list[str]:
+    """Living processes that were started for this stack."""
+    found: list[str] = []
+    for entry in all_entries():
+        texts: list[bytes] = []
+        for name in ("environ", "cmdline"):
+            with suppress(OSError):
+                texts.append(Path(f"/proc/{entry.identity.pid}/{name}").read_bytes())
+        if entry.identity.pid != os.getpid() and any(str(folder).encode() in text for text in texts):
+            found.append(entry.name)
+    return found
+
+
+def serve_processes(stack: RunningStack, name: str) -> list[Entry]:
+    state = read_state(StackPaths(stack.home).state_file)
+    record = None if state is None else state.service("ray")
+    assert record is not None
+    return [entry for entry in serve_entries(members(record)) if entry.name == name]
+
+
+@pytest.fixture
+async def client(stack: RunningStack) -> AsyncGenerator[httpx.AsyncClient]:
+    found = stack.endpoints["gateway"]
+    key = read_secret(found["key_file"])
+    async with httpx.AsyncClient(
+        base_url=found["url"], headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=30
+    ) as http:
+        yield http
+
+
+def asked(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+def by(agent: str) -> dict[str, str]:
+    return {"X-Colony-Agent": agent}
+
+
+async def test_it_answers_and_streams_to_whom_it_knows(client: httpx.AsyncClient) -> None:
+    answer = await client.post(CHAT, json=asked("hello big world", model="scripted"), headers=by("a"))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == "hello big world"
+    async with client.stream(
+        "POST", CHAT, json=asked("one two", model="scripted", stream=True), headers=by("a")
+    ) as stream:
+        lines = [line async for line in stream.aiter_lines() if line]
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert lines[-1] == "data: [DONE]"
+    embedded = await client.post("/v1/embeddings", json={"model": "scripted", "input": ["a", "b"]}, headers=by("a"))
+    assert [one["index"] for one in embedded.json()["data"]] == [0, 1]
+    stranger = await client.post(CHAT, json=asked("hello"), headers={"Authorization": "Bearer wrong"})
+    assert stranger.status_code == 401
+
+
+async def test_one_agent_gets_its_burst_and_then_is_told_when_to_come_back(client: httpx.AsyncClient) -> None:
+    answers = [
+        await client.post(CHAT, json=asked(f"number {number}", model="scripted"), headers=by("eager"))
+        for number in range(BURST + 3)
+    ]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert [answer.status_code for answer in answers[:BURST]] == [200] * BURST
+    assert refused
+    assert all(float(answer.headers["retry-after"]) > 0 for answer in refused)
+    assert refused[0].json()["error"]["message"]
+    other = await client.post(CHAT, json=asked("me too", model="scripted"), headers=by("patient"))
+    assert other.status_code == 200
+
+
+async def test_a_client_that_leaves_frees_its_slot(client: httpx.AsyncClient, slow_model: SlowModel) -> None:
+    async def in_flight(wanted: int) -> bool:
+        return (await client.get("/colony/state")).json()["in_flight"] == wanted
+
+    async with client.stream("POST", CHAT, json=asked("go", model="slow", stream=True), headers=by("b")) as stream:
+        async for _ in stream.aiter_lines():
+            break
+        assert await in_flight(1)
+    await assert_eventually(lambda: in_flight(0))
+    await assert_eventually(slow_model.left.is_set)
+
+
+def test_status_says_that_it_answers_and_what_it_takes(stack: RunningStack) -> None:
+    row = stack.status()["services"]["gateway"]
+    assert row["state"] == "ready"
+    assert row["provider"] == "Ray Serve, HAProxy"
+    assert row["address"] == stack.endpoints["gateway"]["url"].removeprefix("http://")
+    assert row["pss_mb"] > 100
+    assert row["processes"] >= 4
+
+
+async def test_what_is_killed_comes_back(client: httpx.AsyncClient, stack: RunningStack) -> None:
+    async def answers() -> bool:
+        try:
+            answer = await client.post(CHAT, json=asked("hello", model="scripted", temperature=0), headers=by("c"))
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200
+
+    for name in ("ray::ServeRepli", "ray::ServeContr"):
+        before = {entry.identity.pid for entry in serve_processes(stack, name)}
+        assert before
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+
+        def others(name: str = name, before: set[int] = before) -> bool:
+            now = {entry.identity.pid for entry in serve_processes(stack, name)}
+            return len(now) == len(before) and not now & before
+
+        await assert_eventually(others, timeout=60, every=0.2)
+        await assert_eventually(answers, timeout=60, every=0.2)
+    front = read_state(StackPaths(stack.home).state_file)
+    record = None if front is None else front.service("gateway")
+    assert record is not None
+    os.kill(record.processes["gateway"].pid, signal.SIGKILL)
+    await assert_eventually(answers, timeout=60, every=0.2)
