@@ -33,7 +33,7 @@ _LANES: Final = 256
 _LIMIT_SECONDS: Final = 60.0
 _CALL_SECONDS: Final = 20.0
 _SWEEP_SECONDS: Final = 5.0
-_SWEEP_ROWS: Final = 1000
+_SWEEP_ROWS: Final = 500
 _DONE_KEPT: Final = 10_000
 
 
@@ -128,24 +128,34 @@ class MailRoom:
 
     async def run_sweep(self) -> None:
         """Handle durable messages that the fast path missed, every 5 s, until cancelled."""
+        after = ""
         while True:
-            await self.sweep(list(self._population.shards))
+            after = await self.sweep(list(self._population.shards), after)
             await self._clock.sleep(_SWEEP_SECONDS)
 
-    async def sweep(self, shards: list[int]) -> None:
-        """Take the undone durable messages of these shards in. A ledger that is away is asked again later."""
-        if not shards or not self._open:
-            return
-        try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                messages = await self._ledger.open_messages(shards, _SWEEP_ROWS)
-        except (ColonyError, TimeoutError) as error:
-            _log.warning("durable messages could not be read", error=str(error))
-            return
-        for message in messages:
-            cell = self._population.agents.get(message.agent_id)
-            if cell is not None and not cell.shard.closing and self._open:
-                self._take(Mail(cell, envelope_of(message), None))
+    async def sweep(self, shards: list[int], after: str = "") -> str:
+        """Take the undone durable messages of these shards in, page by page, those put after `after`.
+
+        Ends when there are no more, or no room for them: returns after which one to go on then, so that messages
+        that fail again and again do not hold up those behind them. A ledger that is away is asked again later.
+        """
+        while shards and self._open:
+            try:
+                async with asyncio.timeout(_CALL_SECONDS):
+                    messages = await self._ledger.open_messages(shards, _SWEEP_ROWS, after)
+            except (ColonyError, TimeoutError) as error:
+                _log.warning("durable messages could not be read", error=str(error))
+                return after
+            for message in messages:
+                if self.waiting() >= self._limit:
+                    return after
+                after = message.message_id
+                cell = self._population.agents.get(message.agent_id)
+                if cell is not None and not cell.shard.closing and self._open:
+                    self._take(Mail(cell, envelope_of(message), None))
+            if len(messages) < _SWEEP_ROWS:
+                return ""
+        return ""
 
     def _take(self, mail: Mail) -> None:
         message_id = mail.envelope.message_id

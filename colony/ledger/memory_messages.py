@@ -28,12 +28,14 @@ class MemoryMessages:
         self._tables.put_at[message.message_id] = self._tables.clock.wall()
         return True
 
-    async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
+    async def open_messages(self, shards: Sequence[int], limit: int = 1000, after: str = "") -> list[DurableMessage]:
         """See `MessageLedger`."""
         wanted = set(checked_shards(shards))
+        messages = list(self._tables.messages.items())
+        skipped = next((place + 1 for place, (key, _) in enumerate(messages) if key == after), 0)
         found = [
             message
-            for key, message in self._tables.messages.items()
+            for key, message in messages[skipped:]
             if key not in self._tables.done_messages
             and shard_of(message.agent_id) in wanted
             and message.agent_id in self._tables.agents

@@ -237,8 +237,11 @@ class MessageLedger(Protocol):
         """Keep a message; False if the id was there already. Raises `NotFound` for an agent that is not desired."""
         ...
 
-    async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
-        """Messages of desired agents in these shards whose effect is not saved yet, oldest first."""
+    async def open_messages(self, shards: Sequence[int], limit: int = 1000, after: str = "") -> list[DurableMessage]:
+        """Messages of desired agents in these shards whose effect is not saved yet, oldest first.
+
+        `after` is the id of a message: only those put later, all for one that nobody put.
+        """
         ...
 
     async def finish_message(

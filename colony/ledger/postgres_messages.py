@@ -8,7 +8,7 @@ from colony.contracts import DurableMessage, StateRow
 from colony.errors import Fenced, NotFound
 from colony.ids import AgentId, Id
 from colony.ledger.postgres_connection import Database
-from colony.ledger.validation import check_epochs, checked_shards, encode_object, parse_object
+from colony.ledger.validation import check_epochs, checked_shards, clean_text, encode_object, parse_object
 
 
 class PostgresMessages:
@@ -37,15 +37,17 @@ class PostgresMessages:
             raise NotFound(f"There is no agent {message.agent_id}.", remedy="`colony agents` lists them.")
         return row["added"]
 
-    async def open_messages(self, shards: Sequence[int], limit: int = 1000) -> list[DurableMessage]:
+    async def open_messages(self, shards: Sequence[int], limit: int = 1000, after: str = "") -> list[DurableMessage]:
         """See `MessageLedger`."""
         rows = await self._database.rows(
             """SELECT m.message_id, m.agent_id, m.kind, m.payload, m.sender
                  FROM message_open o JOIN message m USING (message_id)
                 WHERE o.shard = ANY ($1) AND EXISTS (SELECT 1 FROM agent a WHERE a.agent_id = m.agent_id)
+                  AND o.number > coalesce((SELECT number FROM message WHERE message_id = $3), 0)
                 ORDER BY o.number LIMIT $2""",
             checked_shards(shards),
             limit,
+            clean_text(after),
         )
         return [
             DurableMessage(

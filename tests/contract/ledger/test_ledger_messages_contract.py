@@ -36,6 +36,10 @@ async def test_a_message_is_kept_once_and_read_in_order(ledger: Ledger, host: Ho
     assert found == [message("m-2"), message("m-1"), message("m-3")]
     assert await ledger.open_messages(SHARDS_OF_AGENTS, limit=2) == found[:2]
     assert await ledger.open_messages([]) == []
+    assert await ledger.open_messages(SHARDS_OF_AGENTS, after="m-1") == [found[2], message("other", agent=1)]
+    assert await ledger.open_messages(SHARDS_OF_AGENTS, 1, after="nobody \x00") == found[:1]
+    await ledger.finish_message("m-1", host.incarnation, host.epochs, None)
+    assert await ledger.open_messages(SHARDS_OF_AGENTS, 1, after="m-1") == found[2:]
 
 
 async def test_a_message_to_nobody_is_refused(ledger: Ledger, host: Host) -> None:

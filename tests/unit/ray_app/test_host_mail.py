@@ -11,7 +11,7 @@ import pytest
 from agents.base import AgentContext, AgentResult, AgentTask
 from colony.contracts import AgentSpec, DurableMessage, HostBeat
 from colony.errors import ColonyError, Fenced, NoResponders, NotFound, Unavailable
-from colony.ids import AgentId, AgentType, Id, agent_subject, shard_of
+from colony.ids import SHARDS, AgentId, AgentType, Id, agent_subject, shard_of
 from colony.messaging.port import Envelope
 from ray_app.announce import entry_of
 from ray_app.population import AgentCell
@@ -110,6 +110,23 @@ async def test_a_message_whose_effect_could_not_be_saved_is_handled_again() -> N
             await world.messenger("client").ask(agent_subject(agent), envelope(), timeout=5)
         await host._mail.sweep([shard_of(agent)])
         await assert_eventually(lambda: _state(world, agent, {"n": 1}))
+
+
+async def test_messages_that_fail_again_and_again_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_app.mail._SWEEP_ROWS", 2)
+    monkeypatch.setattr("ray_app.mail._SWEEP_SECONDS", 0.02)
+    world = World()
+    agents = await world.agents(echo=3, counter=1)
+    failing = [
+        DurableMessage(message_id=f"m-{n}", agent_id=agents[n % 3], kind=Id("add"), payload={}) for n in range(9)
+    ]
+    for message in failing:
+        await world.ledger.put_message(message.model_copy(update={"payload": {"do": "transient"}}))
+    await world.ledger.put_message(DurableMessage(message_id="last", agent_id=agents[3], kind=Id("add"), payload={}))
+    async with world.one_host() as host:
+        host._mail._limit = 3
+        await assert_eventually(lambda: _state(world, agents[3], {"n": 1}))
+    assert len(await world.ledger.open_messages(list(range(SHARDS)))) == len(failing)
 
 
 class Slow(Counter):
