@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +71,7 @@ class ScriptedGate:
         return MODELS
 
     async def state(self) -> dict[str, Any]:
-        return {"queues": {"twin": self.under_way}}
+        return {"waiting": 0, "in_flight": self.under_way}
 
     async def why(self, request_id: str) -> dict[str, Any]:
         if request_id != "waiting":
@@ -132,11 +132,9 @@ class ScriptedGate:
 
 
 @asynccontextmanager
-async def serving(
-    gate: Gate, settings: ApiSettings = SETTINGS, *, exposition: Callable[[dict[str, Any]], str] | None = None
-) -> AsyncGenerator[str]:
+async def serving(gate: Gate, settings: ApiSettings = SETTINGS) -> AsyncGenerator[str]:
     """The URL of the interfaces over `gate`."""
-    async with serving_app(build_app(gate, settings, exposition=exposition)) as url:
+    async with serving_app(build_app(gate, settings)) as url:
         yield url
 
 

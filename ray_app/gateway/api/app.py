@@ -5,7 +5,7 @@ Nothing here holds a request's answer: it comes from the `Gate`, and goes out as
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -33,28 +33,20 @@ CLIENT_GONE = 499
 """Status of an exchange whose client left: nobody reads it but counters."""
 
 
-def build_app(
-    gate: Gate,
-    settings: ApiSettings,
-    *,
-    clock: Clock | None = None,
-    exposition: Callable[[dict[str, Any]], str] | None = None,
-) -> Application:
-    """The application over a gate. `exposition` writes a state as Prometheus metrics; without it there are none."""
-    return Application(gate, settings, clock or SystemClock(), exposition)
+def build_app(gate: Gate, settings: ApiSettings, *, clock: Clock | None = None) -> Application:
+    """The application over a gate."""
+    return Application(gate, settings, clock or SystemClock())
 
 
 class Application:
     """Callable as ASGI asks."""
 
-    def __init__(
-        self, gate: Gate, settings: ApiSettings, clock: Clock, exposition: Callable[[dict[str, Any]], str] | None
-    ) -> None:
+    def __init__(self, gate: Gate, settings: ApiSettings, clock: Clock) -> None:
         self._gate = gate
         self._settings = settings
         self._clock = clock
         self._guard = Guard(settings)
-        self._pages = Pages(gate, settings, clock, exposition)
+        self._pages = Pages(gate, settings, clock)
         self._intake = Intake(settings.max_body * settings.held_bodies)
         self._under_way: set[str] = set()
 

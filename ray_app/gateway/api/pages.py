@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from colony.clock import Clock
 from colony.errors import NotFound
@@ -14,6 +14,7 @@ from ray_app.gateway.api.ollama_requests import model_of
 from ray_app.gateway.api.openai_answers import model_body, models_body
 from ray_app.gateway.api.settings import ApiSettings
 from ray_app.gateway.contracts import ServedModel
+from ray_app.gateway.metrics import exposition
 from ray_app.gateway.ports import Gate
 
 METRICS: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -24,17 +25,10 @@ Page = Callable[[Exchange], Awaitable[None]]
 class Pages:
     """Answers these exchanges."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        settings: ApiSettings,
-        clock: Clock,
-        exposition: Callable[[dict[str, Any]], str] | None,
-    ) -> None:
+    def __init__(self, gate: Gate, settings: ApiSettings, clock: Clock) -> None:
         self._gate = gate
         self._settings = settings
         self._clock = clock
-        self._exposition = exposition
         self._since = clock.wall()
         self._pages: dict[tuple[str, str], Page] = {
             ("GET", "/v1/models"): self._models,
@@ -98,7 +92,5 @@ class Pages:
         await exchange.reply(200, found)
 
     async def _metrics(self, exchange: Exchange) -> None:
-        if self._exposition is None:
-            raise RequestRefused("There are no metrics here.", status=404, code="not_found")
-        text = self._exposition(await self._gate.state())
+        text = exposition(await self._gate.state())
         await exchange.reply(200, text.encode(), [(b"content-type", METRICS)])
