@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from colony.config.gateway import BackendConfig
@@ -24,6 +25,7 @@ from ray_app.gateway.backends.ollama_translate import (
     Native,
     Pieces,
     chat_request,
+    choices_wanted,
     completion_requests,
     embed_request,
     embeddings_answer,
@@ -38,6 +40,17 @@ MAX_BYTES: Final = 8_000_000
 
 REPEATS: Final = 30
 """After so many equal pieces Ollama ends an answer without saying that it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One answer that is asked for."""
+
+    path: str
+    native: Native
+    prompt: Prompt
+    choice: int
+    """Which of the answers to its prompt."""
 
 
 class OllamaBackend:
@@ -69,25 +82,25 @@ class OllamaBackend:
         return whole
 
     async def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
-        """See `Backend`. A list of prompts is answered one after the other: the call holds one slot."""
+        """See `Backend`. Several prompts and choices come one after the other: the call holds one slot."""
         if call.kind is Kind.EMBEDDING:
             raise ModelRefused("Embeddings are not streamed.")
         facts, obeys = await self._models.facts(call.model), await self._models.obeys()
-        requests = _requests(call, facts)
         deadline = asyncio.get_running_loop().time() + self._seconds(call)
         pieces, read, made = None, 0, 0
-        for index, (path, native, prompt) in enumerate(requests):
+        for index, request in enumerate(_requests(call, facts)):
             pieces = Pieces(call.kind, call.model, index, pieces)
             end: Native = {}
-            native["options"] = self._options(call, prompt, facts, obeys=obeys)
-            async with aclosing(self._lines(call.model, path, native, deadline)) as lines:
+            native = {**request.native, "options": self._options(call, request, facts, obeys=obeys)}
+            async with aclosing(self._lines(call.model, request.path, native, deadline)) as lines:
                 async for line in lines:
                     end = line
                     piece = pieces.piece(line)
                     if piece is not None:
                         yield piece
-            tokens = self._checked(call.model, prompt, end, facts, obeys=obeys)
-            read, made = read + tokens, made + int(end.get("eval_count") or 0)
+            tokens = self._checked(call.model, request.prompt, end, facts, obeys=obeys)
+            read += tokens if request.choice == 0 else 0  # one prompt, however many answers
+            made += int(end.get("eval_count") or 0)
             yield pieces.last(str(end.get("done_reason") or ""))
         if pieces is not None:
             yield pieces.counters(read, made)
@@ -118,7 +131,8 @@ class OllamaBackend:
         """See `Backend`. Pulls only models that the configuration names. Raises `NotFound` for any other one."""
         await self._models.prepare(model, progress)
 
-    def _options(self, call: BackendCall, prompt: Prompt, facts: Facts, *, obeys: bool) -> dict[str, Any]:
+    def _options(self, call: BackendCall, request: _Request, facts: Facts, *, obeys: bool) -> dict[str, Any]:
+        prompt = request.prompt
         if prompt.least >= facts.context:
             raise PromptTooLong(
                 f"The prompt has at least {prompt.least} tokens, the model {call.model!r} takes {facts.context} "
@@ -128,7 +142,7 @@ class OllamaBackend:
         limit = wanted_tokens(call.body)
         if not obeys:
             limit = answer_limit(prompt, limit, facts.context, self._density_of(call.model).value)
-        found = {**options(call.body), "num_ctx": facts.context}
+        found = {**options(call.body, request.choice), "num_ctx": facts.context}
         return found if limit is None else {**found, "num_predict": limit}
 
     async def _lines(self, model: str, path: str, native: Native, deadline: float) -> AsyncGenerator[Native]:
@@ -196,16 +210,18 @@ class OllamaBackend:
         return self._density.setdefault(model, Density())
 
 
-def _requests(call: BackendCall, facts: Facts) -> list[tuple[str, Native, Prompt]]:
-    """Path, body and prompt of each request that a call takes."""
+def _requests(call: BackendCall, facts: Facts) -> list[_Request]:
+    """Each request that a call takes, in the order of its choices."""
     if call.kind is Kind.CHAT:
         # Ollama reads the tokens of the template out of messages too: they must not end their own role.
         body = safe_chat(facts.tokens, call.body)
-        return [("/api/chat", chat_request(call.model, body), prompt_of(call.kind, body))]
-    return [
-        ("/api/generate", native, prompt_of(call.kind, {"prompt": native["prompt"]}))
-        for native in completion_requests(call.model, call.body)
-    ]
+        found = [("/api/chat", chat_request(call.model, body), prompt_of(call.kind, body))]
+    else:
+        found = [
+            ("/api/generate", native, prompt_of(call.kind, {"prompt": native["prompt"]}))
+            for native in completion_requests(call.model, call.body)
+        ]
+    return [_Request(*one, choice) for one in found for choice in range(choices_wanted(call.body))]
 
 
 @asynccontextmanager

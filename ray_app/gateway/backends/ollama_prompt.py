@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from ray_app.gateway.contracts import Body, Kind
 from ray_app.gateway.sizes import TEMPLATE_TOKENS
-
-LEAST_WORDS: Final = 0.9
-"""Tokens a word has at least: tokenizers split at white space first; a few merge some words."""
 
 LONGEST_TOKEN: Final = 32
 """Bytes of visible text in the longest usual token; bounds text without white space."""
@@ -70,8 +67,8 @@ class Text:
 
     @property
     def least(self) -> int:
-        """Fewest tokens it can be."""
-        return max(int(self.words * LEAST_WORDS), self.visible // LONGEST_TOKEN)
+        """Fewest tokens it can be: the tokenizers of all families Ollama runs split at white space first."""
+        return max(self.words, self.visible // LONGEST_TOKEN)
 
     @property
     def likely(self) -> float:
@@ -142,7 +139,7 @@ def prompt_of(kind: Kind, body: Body) -> Prompt:
     if kind is Kind.CHAT:
         messages = cast("Sequence[dict[str, Any]]", body.get("messages") or ())
         parts = (Part(_spoken(message), message.get("role") in ("system", "developer")) for message in messages)
-        return Prompt(tuple(parts), _all(body.get("tools")), chat=True)
+        return Prompt(tuple(parts), _uncertain(body.get("tools")), chat=True)
     texts = [measured(text) for text in _strings(body.get("prompt" if kind is Kind.COMPLETION else "input"))]
     return Prompt((Part(max(texts, key=lambda text: text.size, default=NOTHING)),))
 
@@ -220,7 +217,12 @@ def _spoken(message: dict[str, Any]) -> Text:
     if message.get("role") == "assistant":
         content = [_THOUGHTS.sub("", text) for text in _strings(content)]  # the server leaves out old thoughts
     calls = [call.get("function") for call in cast("list[dict[str, Any]]", message.get("tool_calls") or ())]
-    return _all([content, calls])
+    return _all(content) + _uncertain(calls)
+
+
+def _uncertain(value: Any) -> Text:
+    """What a template may render or leave out: it says nothing of the fewest tokens."""
+    return replace(_all(value), words=0, visible=0)
 
 
 def _all(value: Any) -> Text:

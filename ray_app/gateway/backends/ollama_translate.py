@@ -29,6 +29,8 @@ OPTIONS: Final = (
 UNKNOWN: Final = ("logprobs", "top_logprobs", "logit_bias", "functions", "function_call", "audio", "prediction", "echo")
 """Parameters of OpenAI that Ollama has nothing for; refused when they ask for something."""
 
+MOST_CHOICES: Final = 16
+
 _REASONS: Final = {"stop": "stop", "length": "length"}
 
 
@@ -62,10 +64,21 @@ def embed_request(model: str, body: Body) -> Native:
     return native
 
 
-def options(body: Body) -> dict[str, Any]:
-    """The `options` of a request, but for `num_ctx` and `num_predict`."""
+def choices_wanted(body: Body) -> int:
+    """Answers to each prompt. Raises `ModelRefused` for a number that is none."""
+    wanted = body.get("n")
+    if wanted is None:
+        return 1
+    if not isinstance(wanted, int) or not 1 <= wanted <= MOST_CHOICES:
+        raise ModelRefused(f"n must be a number from 1 to {MOST_CHOICES}: Ollama gives one answer after the other.")
+    return wanted
+
+
+def options(body: Body, choice: int = 0) -> dict[str, Any]:
+    """The `options` of a request for one of its choices, but for `num_ctx` and `num_predict`."""
     found = {name: body[name] for name in OPTIONS if body.get(name) is not None}
-    # Ollama takes only numbers written as what they are: an integer where it wants one.
+    if isinstance(found.get("seed"), int):
+        found["seed"] += choice  # the same seed would give the same answer again
     stop = body.get("stop")
     if stop:
         found["stop"] = [stop] if isinstance(stop, str) else list(stop)
@@ -257,8 +270,6 @@ def _texts(given: Any, name: str) -> list[str]:
 
 
 def _refuse_unknown(body: Body) -> None:
-    if int(body.get("n") or 1) > 1:
-        raise ModelRefused("Ollama gives one answer at a time: n must be 1.")
     for name in UNKNOWN:
         if body.get(name):
             raise ModelRefused(f"Ollama does not know the parameter {name}.", remedy="Leave it out.")

@@ -85,6 +85,14 @@ async def test_every_call_says_not_to_cut_and_how_long_to_stay() -> None:
     assert sent["options"] == {"stop": ["x"], "num_ctx": 256, "num_predict": 20}
 
 
+async def test_several_choices_are_asked_for_one_after_the_other() -> None:
+    async with facing(ollama(chat=spoken("Hi"))) as (backend, server):
+        answer = await backend.answer(call({**SAID, "n": 3, "seed": 5, "max_tokens": 9}))
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    assert [sent["options"]["seed"] for sent in chats(server)] == [5, 6, 7]
+
+
 async def test_control_tokens_of_the_template_are_broken_in_messages() -> None:
     shown = reply({"model_info": {}, "template": "{{ range .Messages }}<turn>{{ .Role }}{{ end }}"})
     async with facing(ollama(chat=spoken("Hi"), show=shown)) as (backend, server):

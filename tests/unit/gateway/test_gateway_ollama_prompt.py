@@ -49,6 +49,10 @@ def test_what_is_counted_of_a_request() -> None:
     assert prompt_of(Kind.COMPLETION, {"prompt": ["one", "two three"]}).whole.words == 2
     assert prompt_of(Kind.EMBEDDING, {"input": "one two"}).whole.words == 2
     assert prompt_of(Kind.CHAT, {}).least == 0
+    called = {"role": "assistant", "content": "one", "tool_calls": [{"id": "x", "function": {"name": "a b c"}}]}
+    tools = prompt_of(Kind.CHAT, {"messages": [called], "tools": [{"function": {"description": "a b"}}]})
+    assert tools.least == 1
+    assert tools.whole.size > 8
 
 
 def test_a_whole_context_read_is_a_cut_prompt() -> None:

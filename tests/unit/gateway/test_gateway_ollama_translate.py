@@ -9,6 +9,7 @@ from ray_app.gateway.backends.ollama_models import Facts, facts_of, full_name
 from ray_app.gateway.backends.ollama_translate import (
     Pieces,
     chat_request,
+    choices_wanted,
     completion_requests,
     embed_request,
     embeddings_answer,
@@ -56,6 +57,7 @@ def test_options_by_their_names() -> None:
     body: Body = {"temperature": 0, "top_p": 0.5, "seed": 7, "stop": "END", "user": "me", "presence_penalty": None}
     assert options(body) == {"temperature": 0, "top_p": 0.5, "seed": 7, "stop": ["END"]}
     assert options({"stop": ["a", "b"]}) == {"stop": ["a", "b"]}
+    assert options({"seed": 7}, 2) == {"seed": 9}
     assert wanted_tokens({"max_tokens": 5}) == 5
     assert wanted_tokens({"max_tokens": 5, "max_completion_tokens": 4}) == 4
     assert wanted_tokens({}) is None
@@ -70,7 +72,6 @@ def test_formats() -> None:
 
 
 IMPOSSIBLE: list[Body] = [
-    {"n": 2},
     {"logprobs": True},
     {"logit_bias": {"1": 5}},
     {"tools": [TOOL], "tool_choice": "required"},
@@ -107,6 +108,10 @@ def test_completions_and_inputs() -> None:
         completion_requests("m", {"prompt": "a", "best_of": 3})
     with pytest.raises(ModelRefused):
         wanted_tokens({"max_tokens": 0})
+    assert [choices_wanted(body) for body in ({}, {"n": None}, {"n": 2})] == [1, 1, 2]
+    for wrong in (0, -1, 17, "2", 1.5):
+        with pytest.raises(ModelRefused):
+            choices_wanted({"n": wrong})
 
 
 def test_pieces_of_a_chat() -> None:
