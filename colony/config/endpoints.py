@@ -74,8 +74,10 @@ class GatewayEndpoint(Frozen):
 
     url: str
     key_file: str
+    host: str = "127.0.0.1"
+    """Address that Ray Serve listens on."""
     proxy: int = 8000
-    """Port of Ray Serve's own proxy, on loopback: that of `url`, or another one where HAProxy stands in front."""
+    """Port of Ray Serve's own proxy: that of `url`, or another one where the stack's HAProxy stands in front."""
 
 
 class Endpoints(Frozen):

@@ -21,6 +21,7 @@ from control.settings import load_settings
 from ray_app.connect import open_ray_hosts
 from ray_app.fleet import HostBatchRunner
 from ray_app.gateway.keeper import open_keeper
+from ray_app.gateway.plan import gateway_plan
 from ray_app.reconciler import open_reconciler
 from workflows.activities_dispatch import DispatchActivities
 from workflows.client import connect
@@ -36,7 +37,7 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         hosts = await enter_when_available(stack, "ray", lambda: open_ray_hosts(endpoints))
         stop = stop_on_signals()
-        if endpoints.gateway is not None:
+        if endpoints.gateway is not None and gateway_plan(config).backends:
             # Early: replicas take seconds to start, and nothing here waits for them.
             keepers = await stack.enter_async_context(task_owner())
             keeper = await stack.enter_async_context(open_keeper(endpoints, config))

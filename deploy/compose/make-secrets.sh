@@ -47,7 +47,7 @@ fi
 
 made=0
 mkdir -p "$secrets"
-for name in postgres-admin postgres-colony postgres-temporal ray-token api-key model-key \
+for name in postgres-admin postgres-colony postgres-temporal ray-token api-key model-key gateway-key \
     nats-host nats-dispatcher nats-worker nats-client nats-supervisor; do
     keep "$name" random_text hex 32
 done

@@ -101,7 +101,9 @@ def serve_config(args: Json, *, host: str = LOOPBACK, port: int = 8000) -> dict[
 def wanted(endpoints: Endpoints, config: Config, *, attempt: int = 0) -> dict[str, Any]:
     """What a stack's Serve must run. `attempt` makes Serve try again what it gave up."""
     args = {"home": endpoints.home, "version": version_of(config), ATTEMPT: attempt}
-    return serve_config(args, port=8000 if endpoints.gateway is None else endpoints.gateway.proxy)
+    if endpoints.gateway is None:
+        return serve_config(args)
+    return serve_config(args, host=endpoints.gateway.host, port=endpoints.gateway.proxy)
 
 
 def step(found: ServeState, asked: Json) -> Step:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -15,7 +16,7 @@ from colony.clock import Clock, SystemClock
 from colony.config.endpoints import Endpoints, read_endpoints, read_secret
 from colony.config.load import load_config
 from colony.config.model import Config
-from colony.errors import Transient
+from colony.errors import BadInput, Transient
 from colony.ledger.port import LlmLedger
 from colony.ledger.postgres import PostgresLedger, open_ledger
 from ray_app.gateway.api.settings import ApiSettings
@@ -59,11 +60,17 @@ class Setting:
 
     @property
     def api(self) -> ApiSettings:
-        """For the HTTP interfaces. Raises `NotFound` when the key file is missing."""
+        """For the HTTP interfaces. Raises `NotFound` when the key file is missing, `BadInput` without a gateway."""
         gateway = self.endpoints.gateway
-        key = "" if gateway is None else read_secret(gateway.key_file)
         limit = self.config.gateway.max_body_mb * 1024 * 1024
-        return ApiSettings(key=key, max_body=limit, behind_serve=True)
+        if gateway is None:
+            raise BadInput("The stack's addresses name no gateway.", remedy="Run `colony down`, then `colony up`.")
+        return ApiSettings(
+            key=read_secret(gateway.key_file),
+            hosts=frozenset({urlsplit(gateway.url).hostname or ""}),
+            max_body=limit,
+            behind_serve=True,
+        )
 
 
 def read_setting(home: Path) -> Setting:

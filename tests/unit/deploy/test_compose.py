@@ -193,7 +193,13 @@ def test_addresses_of_the_containers_fit_the_services(file: Path, tmp_path: Path
     shutil.copy(file, tmp_path / "endpoints.json")
     endpoints = read_endpoints(tmp_path)
     assert isinstance(endpoints, Endpoints)
-    urls = [endpoints.nats.url, endpoints.registry.address, endpoints.model.url if endpoints.model else ""]
+    asked = endpoints.gateway or endpoints.model
+    assert asked is not None
+    urls = [endpoints.nats.url, endpoints.registry.address, asked.url]
+    if endpoints.gateway is not None:
+        assert endpoints.gateway.key_file == "/run/secrets/gateway-key"
+        assert endpoints.gateway.host == "0.0.0.0"
+        assert SERVICES["ray-head"]["ports"][1].endswith(f":{endpoints.gateway.proxy}")
     places = [f"{endpoints.postgres.host}:{endpoints.postgres.port}", endpoints.temporal.address, endpoints.ray.address]
     for place in [*places, *(url.partition("://")[2] for url in urls if url)]:
         assert place.partition(":")[0] in SERVICES, place
@@ -203,7 +209,7 @@ def test_addresses_of_the_containers_fit_the_services(file: Path, tmp_path: Path
 
 def test_processes_get_the_credentials_of_their_role_and_no_other() -> None:
     assert set(SERVICES["worker"]["secrets"]) == {"postgres-colony", "nats-worker"}
-    assert set(SERVICES["cli"]["secrets"]) == {"postgres-colony", "nats-client", "consul-client"}
+    assert set(SERVICES["cli"]["secrets"]) == {"postgres-colony", "nats-client", "consul-client", "gateway-key"}
     assert "postgres-admin" not in {s for name in JOBS | LONG_RUNNING - {"postgres"} for s in secrets_of(name)}
     assert [name for name in SERVICES if "consul-management" in secrets_of(name)] == ["prepare", "consul-acl"]
 
