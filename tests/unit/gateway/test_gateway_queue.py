@@ -142,8 +142,10 @@ STEPS = st.lists(
         st.tuples(st.just("serve")),
         st.tuples(st.just("cancel"), st.integers(0, 30)),
         st.tuples(st.just("wait"), st.floats(0.0, 15.0)),
+        st.tuples(st.just("flood"), st.integers(1, 2), st.integers(1, 30), st.integers(0, 3)),
     ),
-    max_size=120,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -159,6 +161,13 @@ class _Model:
         self.passed: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         """Most callers in the first class since it is there."""
+
+    def push(self, name: str, caller: str, priority: int, prefix: int, cost: int) -> None:
+        if self.queue.full:
+            return
+        entry = waiting(name, caller, priority, prefix=prefix, cost=cost, at=self.now)
+        self.queue.push(entry, self.now)
+        self.inside[name] = entry
 
     def look(self) -> None:
         """After every change: who is in the first class now?"""
@@ -197,19 +206,25 @@ class _Model:
 def test_nothing_starves_and_cancelling_leaves_nothing(steps: list[tuple[object, ...]]) -> None:
     model = _Model()
     for number, step in enumerate(steps):
-        if step[0] == "push" and not model.queue.full:
-            _, caller, priority, prefix, cost = step
-            entry = waiting(str(number), f"c{caller}", priority, prefix=prefix, cost=cost, at=model.now)  # type: ignore[arg-type]
-            model.queue.push(entry, model.now)
-            model.inside[entry.request_id] = entry
-        elif step[0] == "serve":
-            model.serve()
-        elif step[0] == "cancel" and model.inside:
-            name = list(model.inside)[step[1] % len(model.inside)]  # type: ignore[operator]
-            model.queue.cancel(name)
-            del model.inside[name]
-        elif step[0] == "wait":
-            model.now += step[1]  # type: ignore[operator]
+        match step:
+            case ("push", int(caller), int(priority), int(prefix), int(cost)):
+                model.push(str(number), f"c{caller}", priority, prefix, cost)
+            case ("serve",):
+                model.serve()
+            case ("cancel", int(which)) if model.inside:
+                name = list(model.inside)[which % len(model.inside)]
+                model.queue.cancel(name)
+                del model.inside[name]
+            case ("wait", float(seconds)):
+                model.now += seconds
+            case ("flood", int(prefix), int(length), int(waiting_too)):
+                # Ever new callers, urgent, with the prefix that was served last: the worst that can come.
+                for wave in range(length):
+                    for one in range(1 + (waiting_too if wave < 3 else 0)):
+                        model.push(f"{number}-{wave}-{one}", f"new-{number}-{wave}-{one}", 1, prefix, 1)
+                    model.serve()
+            case _:
+                pass
         model.look()
         assert len(model.queue) == len(model.inside)
         assert {entry.request_id for entry in model.queue} == set(model.inside)
