@@ -119,11 +119,10 @@ class Application:
         finally:
             self._under_way.discard(ask.request_id)
         record = answered.record
-        await exchange.reply(
-            200,
-            renderer.whole(answered.body),
-            [(b"x-colony-backend", record.backend.encode()), (b"x-colony-cache", record.cache.encode())],
-        )
+        headers = [(b"x-colony-cache", record.cache.encode())]
+        if record.backend:
+            headers.append((b"x-colony-backend", record.backend.encode()))
+        await exchange.reply(200, renderer.whole(answered.body), headers)
 
     async def _streamed(self, exchange: Exchange, ask: Ask, renderer: Renderer) -> None:
         stream = await self._gate.open(ask)
