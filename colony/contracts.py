@@ -289,6 +289,14 @@ class DurableMessage(Frozen):
     sender: str = ""
 
 
+class DeadMessage(Frozen):
+    """A durable message that ended in a failure."""
+
+    message: DurableMessage
+    error: str
+    reason: str
+
+
 class Artifact(Frozen):
     """A named result of a job."""
 

@@ -22,12 +22,7 @@ from ray_app.lanes import SLICE_SECONDS, Lane, end_lanes
 from ray_app.outbox import COMMIT_SECONDS, Outbox, until_saved
 from ray_app.perform import Handled
 from ray_app.population import AgentCell
-
-ALONE_FROM: Final = 2
-"""A task that was in flight this often when its host died runs alone."""
-
-CRASHED_FROM: Final = 3
-"""And this often, it is failed without being run."""
+from ray_app.suspects import ALONE_FROM, CRASHED_FROM
 
 _RUN_LENGTH: Final = 100
 """Tasks one agent takes in a row before the next agent has its turn."""

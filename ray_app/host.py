@@ -53,6 +53,7 @@ class Host:
         self._announcer = parts.announcer
         self._shards = parts.shards
         self._mail = parts.mail
+        self._sweep = parts.sweep
         self._reception = parts.reception
         self._groups = parts.groups
         self._admission = parts.admission
@@ -67,7 +68,7 @@ class Host:
         except Fenced:
             await self.fence("the ledger refused a claim")
             raise
-        await self._mail.sweep(list(claimed))
+        await self._sweep.sweep(list(claimed))
 
     async def refresh(self) -> None:
         """Read the desired agents again if they changed."""
@@ -153,7 +154,7 @@ class Host:
         self._cancels = await self._messenger.subscribe_raw(CANCEL_SUBJECT, self._take_cancel)
         tasks.start(self._watch.run(), name="time limits")
         tasks.start(self._batches.watch_cancels(), name="cancel marks")
-        tasks.start(self._mail.run_sweep(), name="durable messages")
+        tasks.start(self._sweep.run(), name="durable messages")
         tasks.start(self._performer.run_sleeper(), name="sleeper")
         tasks.start(self._shards.run_refresh(), name="desired agents")
         tasks.start(self._groups.run(), name="types and topics")

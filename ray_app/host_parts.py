@@ -23,6 +23,7 @@ from ray_app.groups import Groups
 from ray_app.lanes import LaneWatch
 from ray_app.lease import LeaseKeeper
 from ray_app.mail import MailRoom
+from ray_app.mail_sweep import MailSweep
 from ray_app.perform import Performer
 from ray_app.population import AgentLoader, Population
 from ray_app.reception import Reception
@@ -55,6 +56,7 @@ class HostParts:
     announcer: Announcer
     shards: ShardKeeper
     mail: MailRoom
+    sweep: MailSweep
     reception: Reception
     groups: Groups
     admission: Admission
@@ -81,6 +83,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
     )
     shards = ShardKeeper(ledger, messenger, population, clock, incarnation=incarnation)
     mail = MailRoom(ledger, population, performer, shards, lease, watch, clock, queue_length=fleet.queue_length)
+    sweep = MailSweep(ledger, population, mail, clock)
     reception = Reception(population, mail, lease, beat=beat, heard_of=shards.hear_of)
     groups = Groups(messenger, population, clock, any_of_type=reception.any_of_type, topic=reception.topic)
 
@@ -100,9 +103,20 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
         concurrency=fleet.task_concurrency,
         slots=asyncio.Semaphore(fleet.task_concurrency),
     )
-    batches = Batches(ledger, crew, admission, clock)
     return HostParts(
-        lease, population, performer, around, watch, announcer, shards, mail, reception, groups, admission, batches
+        lease=lease,
+        population=population,
+        performer=performer,
+        around=around,
+        watch=watch,
+        announcer=announcer,
+        shards=shards,
+        mail=mail,
+        sweep=sweep,
+        reception=reception,
+        groups=groups,
+        admission=admission,
+        batches=Batches(ledger, crew, admission, clock),
     )
 
 

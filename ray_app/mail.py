@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -12,18 +12,17 @@ import structlog
 
 from agents.base import AgentTask
 from colony.clock import Clock
-from colony.contracts import DurableMessage, StateRow
-from colony.errors import ColonyError, Fenced, NotFound, Overloaded
-from colony.ids import Id
+from colony.errors import ColonyError, HostCrashed, NotFound, Overloaded
 from colony.ledger.port import Ledger
-from colony.messaging.durable import envelope_of
 from colony.messaging.port import Envelope
 from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch, end_lanes
 from ray_app.lease import LeaseKeeper
+from ray_app.mail_records import MailRecords
 from ray_app.mailbox import AgeingQueue, Priority
 from ray_app.perform import Handled, Performer
 from ray_app.population import AgentCell, Population
 from ray_app.shards import ShardKeeper
+from ray_app.suspects import ALONE_FROM, CRASHED_FROM
 
 _log = structlog.get_logger(__name__)
 
@@ -31,16 +30,12 @@ Reply = Callable[[Envelope], None]
 
 _LANES: Final = 256
 _LIMIT_SECONDS: Final = 60.0
-_CALL_SECONDS: Final = 20.0
-_SWEEP_SECONDS: Final = 5.0
-_SWEEP_ROWS: Final = 500
-_DONE_KEPT: Final = 10_000
 
 
 class Mail:
     """One message to one agent."""
 
-    __slots__ = ("cell", "envelope", "held", "reply")
+    __slots__ = ("alone", "cell", "envelope", "held", "reply")
 
     def __init__(self, cell: AgentCell, envelope: Envelope, reply: Reply | None) -> None:
         self.cell = cell
@@ -48,6 +43,8 @@ class Mail:
         self.reply = reply
         self.held = False
         """Whether the right to run on the agent was handed to this message already."""
+        self.alone = False
+        """Whether its host died of it, it seems: it waits for its turn to run alone."""
 
 
 class MailRoom:
@@ -65,10 +62,9 @@ class MailRoom:
         *,
         queue_length: int,
     ) -> None:
-        self._ledger = ledger
+        self._records = MailRecords(ledger, shards, lease)
         self._population = population
         self._performer = performer
-        self._shards = shards
         self._lease = lease
         self._watch = watch
         self._clock = clock
@@ -78,29 +74,31 @@ class MailRoom:
         self._lanes: set[asyncio.Task[None]] = set()
         self._inside = 0
         self._durable: set[str] = set()
-        self._done: OrderedDict[str, None] = OrderedDict()
-        self._open = True
+        self._aside: deque[Mail] = deque()
+        self._alone: asyncio.Task[None] | None = None
+        self.open = True
+        """Whether messages are taken in."""
         self._stopped = False
         self.dropped = 0
         """Messages nobody will answer for: unknown agent, out of time, no room."""
 
     def waiting(self) -> int:
         """Messages not begun yet."""
-        return len(self._ready) + self._parked
+        return len(self._ready) + self._parked + len(self._aside)
 
     def running(self) -> int:
         """Lanes that handle messages."""
-        return len(self._lanes)
+        return len(self._lanes) + self._alone_runs()
 
     def accept(self, mail: Mail) -> None:
         """Queue a message, or refuse it. Called in the read loop; never raises."""
         deadline = mail.envelope.deadline
-        if not self._open:
+        if not self.open:
             self.refuse(mail.reply, NotFound(f"{self._lease.host} takes no more messages."))
         elif deadline is not None and deadline < self._clock.wall():
             self.dropped += 1
         else:
-            self._take(mail)
+            self.take(mail)
 
     def refuse(self, reply: Reply | None, error: Exception) -> None:
         """Answer with an error, if somebody waits."""
@@ -110,58 +108,36 @@ class MailRoom:
 
     def close(self) -> None:
         """Take no more messages."""
-        self._open = False
+        self.open = False
 
     async def finish(self, seconds: float) -> None:
         """Wait until what was taken in is handled, at most `seconds`."""
         deadline = self._clock.monotonic() + seconds
-        while (self._lanes or len(self._ready)) and self._clock.monotonic() < deadline:
+        while (self._lanes or len(self._ready) or self._alone_runs()) and self._clock.monotonic() < deadline:
             await self._clock.sleep(0.01)
 
     async def aclose(self) -> None:
         """Stop at once; durable messages stay in the ledger."""
-        self._open = False
+        self.open = False
         self._stopped = True
         while len(self._ready):
             self._ready.pop()
-        await end_lanes(self._lanes)
+        await end_lanes(self._lanes | ({self._alone} if self._alone is not None else set()))
+        await self._records.aclose()
 
-    async def run_sweep(self) -> None:
-        """Handle durable messages that the fast path missed, every 5 s, until cancelled."""
-        after = ""
-        while True:
-            after = await self.sweep(list(self._population.shards), after)
-            await self._clock.sleep(_SWEEP_SECONDS)
+    def _alone_runs(self) -> bool:
+        return self._alone is not None and not self._alone.done()
 
-    async def sweep(self, shards: list[int], after: str = "") -> str:
-        """Take the undone durable messages of these shards in, page by page, those put after `after`.
+    def full(self) -> bool:
+        """Whether no more messages fit."""
+        return self.waiting() >= self._limit
 
-        Ends when there are no more, or no room for them: returns after which one to go on then, so that messages
-        that fail again and again do not hold up those behind them. A ledger that is away is asked again later.
-        """
-        while shards and self._open:
-            try:
-                async with asyncio.timeout(_CALL_SECONDS):
-                    messages = await self._ledger.open_messages(shards, _SWEEP_ROWS, after)
-            except (ColonyError, TimeoutError) as error:
-                _log.warning("durable messages could not be read", error=str(error))
-                return after
-            for message in messages:
-                if self.waiting() >= self._limit:
-                    return after
-                after = message.message_id
-                cell = self._population.agents.get(message.agent_id)
-                if cell is not None and not cell.shard.closing and self._open:
-                    self._take(Mail(cell, envelope_of(message), None))
-            if len(messages) < _SWEEP_ROWS:
-                return ""
-        return ""
-
-    def _take(self, mail: Mail) -> None:
+    def take(self, mail: Mail) -> None:
+        """Queue a message unless it is here already; refuses it when there is no room."""
         message_id = mail.envelope.message_id
-        if message_id and (message_id in self._durable or message_id in self._done):
+        if message_id and (message_id in self._durable or self._records.is_done(message_id)):
             return
-        if self.waiting() >= self._limit:
+        if self.full():
             self.refuse(mail.reply, Overloaded(f"{self._limit} messages wait on {self._lease.host}."))
             return
         self._ready.push(mail, _priority(mail), self._clock.monotonic())
@@ -215,6 +191,7 @@ class MailRoom:
     async def _handle(self, lane: Lane, mail: Mail) -> None:
         cell = mail.cell
         envelope = mail.envelope
+        alone = mail.alone
         self._inside += 1
         cell.shard.in_use += 1
         try:
@@ -225,6 +202,8 @@ class MailRoom:
                 action=envelope.kind, payload=envelope.payload, parameters=cell.kind.options
             )
             cell.kind.known()
+            if envelope.message_id and not await self._may_run(mail):
+                return
             handled = await self._performer.perform(lane, cell, task, self._allowed(envelope))
             if await self._settled(mail, handled):
                 self._respond(mail, handled)
@@ -232,7 +211,8 @@ class MailRoom:
             self._population.sleep(cell)
             self.refuse(mail.reply, error)
         finally:
-            self._durable.discard(envelope.message_id)
+            if mail.alone == alone:
+                self._durable.discard(envelope.message_id)
             self._inside -= 1
             cell.shard.in_use -= 1
             cell.release()
@@ -242,61 +222,70 @@ class MailRoom:
             return _LIMIT_SECONDS
         return max(0.001, min(_LIMIT_SECONDS, envelope.deadline - self._clock.wall()))
 
+    async def _may_run(self, mail: Mail) -> bool:
+        """Note a durable message as in flight. False for one that is over, or that must not run here and now."""
+        message_id, cell = mail.envelope.message_id, mail.cell
+        suspect = await (self._records.begin_alone if mail.alone else self._records.begin)(message_id)
+        if suspect is None:
+            raise NotFound("The message was handled before, or never kept.")
+        if suspect >= CRASHED_FROM:
+            error = HostCrashed(f"The message was in flight {suspect} times when its host died.")
+            _log.warning("a durable message is given up", agent=str(cell.agent_id), message_id=message_id)
+            await self._records.finish(message_id, cell, None, HostCrashed.__name__, str(error))
+            raise error
+        if suspect >= ALONE_FROM and not mail.alone:
+            self._set_aside(mail)
+            return False
+        return True
+
+    def _set_aside(self, mail: Mail) -> None:
+        mail.alone = True
+        self._aside.append(mail)
+        if not self._alone_runs():
+            self._alone = asyncio.create_task(self._alone_lane(), name="mail alone")
+
+    async def _alone_lane(self) -> None:
+        """Messages that may kill the host, one at a time: no two of them may become suspect together."""
+        lane = self._watch.enter()
+        try:
+            while self._aside and not self._stopped:
+                mail = self._aside.popleft()
+                await mail.cell.acquire()
+                await self._handle(lane, mail)
+        finally:
+            self._watch.leave(lane)
+
     async def _settled(self, mail: Mail, handled: Handled) -> bool:
         """Save what the message did. False if it must be handled again: nothing is said then."""
         cell = mail.cell
         message_id = mail.envelope.message_id
         if handled.error and (handled.left or handled.transient):
+            if message_id:
+                await self._records.put_back(message_id)
             return not message_id
         if not message_id and handled.state is None:
             return True
         if handled.error:
             _log.warning("durable message failed for good", agent=str(cell.agent_id), error=handled.error)
-        try:
-            if not message_id:
-                # From its row on a sweep could see it: it must know that it is being handled.
-                message_id = str(uuid.uuid4())
-                self._durable.add(message_id)
-                await self._keep(message_id, mail)
-            fresh = await self._finish(message_id, cell, handled.state)
-        except Fenced:
-            await self._shards.verify()
-            raise
-        finally:
-            self._durable.discard(message_id)
-        self._remember(message_id)
+        if message_id:
+            fresh = await self._records.finish(message_id, cell, handled.state, handled.error, handled.message)
+        else:
+            fresh = await self._keep(mail, handled)
         if not fresh:
             self._population.sleep(cell)
         elif cell.live is not None and handled.result is not None and handled.result.state is not None:
             cell.live.state = handled.result.state
         return True
 
-    async def _keep(self, message_id: str, mail: Mail) -> None:
-        """State is saved only with a row of the ledger: a message without one gets it now."""
-        envelope = mail.envelope
-        async with asyncio.timeout(_CALL_SECONDS):
-            await self._ledger.put_message(
-                DurableMessage(
-                    message_id=message_id,
-                    agent_id=mail.cell.agent_id,
-                    kind=Id(envelope.kind),
-                    payload=envelope.payload,
-                    sender=envelope.sender,
-                )
-            )
-
-    async def _finish(self, message_id: str, cell: AgentCell, state: bytes | None) -> bool:
-        if not self._lease.valid() or not self._shards.owns(cell.shard):
-            raise Fenced(f"{self._lease.host} does not own the shard any more.")
-        row = None if state is None else StateRow(cell.agent_id, state)
-        epochs = {cell.shard.number: cell.shard.epoch}
-        async with asyncio.timeout(_CALL_SECONDS):
-            return await self._ledger.finish_message(message_id, self._lease.incarnation, epochs, row)
-
-    def _remember(self, message_id: str) -> None:
-        self._done[message_id] = None
-        while len(self._done) > _DONE_KEPT:
-            self._done.popitem(last=False)
+    async def _keep(self, mail: Mail, handled: Handled) -> bool:
+        # From its row on a sweep could see it: it must know that it is being handled.
+        message_id = str(uuid.uuid4())
+        self._durable.add(message_id)
+        try:
+            await self._records.keep(message_id, mail.cell, mail.envelope)
+            return await self._records.finish(message_id, mail.cell, handled.state)
+        finally:
+            self._durable.discard(message_id)
 
     def _respond(self, mail: Mail, handled: Handled) -> None:
         if mail.reply is None:

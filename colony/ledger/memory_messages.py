@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from colony.contracts import DurableMessage, StateRow
+from colony.contracts import DeadMessage, DurableMessage, StateRow
 from colony.errors import Fenced, NotFound
 from colony.ids import AgentId, shard_of
 from colony.ledger.memory_tables import MemoryTables
-from colony.ledger.validation import check_epochs, checked_shards, encode_object
+from colony.ledger.validation import check_epochs, checked_shards, clean_text, encode_object
 
 
 class MemoryMessages:
@@ -42,8 +42,34 @@ class MemoryMessages:
         ]
         return found[:limit]
 
+    async def start_messages(self, message_ids: Sequence[str], incarnation: str, below: int) -> dict[str, int]:
+        """See `MessageLedger`."""
+        tables, found = self._tables, dict[str, int]()
+        for key in message_ids:
+            if key not in tables.messages or key in tables.done_messages:
+                continue
+            tried = tables.tried_messages.setdefault(key, [])
+            found[key] = sum((lease := tables.leases.get(name)) is not None and lease.crashed for name in tried)
+            if found[key] < below and incarnation not in tried:
+                tried.append(incarnation)
+        return found
+
+    async def stop_messages(self, message_ids: Sequence[str], incarnation: str) -> None:
+        """See `MessageLedger`."""
+        for key in message_ids:
+            tried = self._tables.tried_messages.get(key, [])
+            if incarnation in tried:
+                tried.remove(incarnation)
+
     async def finish_message(
-        self, message_id: str, incarnation: str, epochs: Mapping[int, int], state: StateRow | None
+        self,
+        message_id: str,
+        incarnation: str,
+        epochs: Mapping[int, int],
+        state: StateRow | None,
+        *,
+        error: str = "",
+        reason: str = "",
     ) -> bool:
         """See `MessageLedger`. Raises `NotFound` for a message that was never put."""
         if state is not None:
@@ -57,9 +83,20 @@ class MemoryMessages:
         if message_id in self._tables.done_messages:
             return False
         self._tables.done_messages[message_id] = self._tables.clock.wall()
+        self._tables.tried_messages.pop(message_id, None)
+        if error:
+            self._tables.failed_messages[message_id] = (error, clean_text(reason))
         if state is not None:
             self._tables.states[state.agent_id] = state.state
         return True
+
+    async def dead_messages(self, limit: int = 100) -> list[DeadMessage]:
+        """See `MessageLedger`."""
+        newest = list(self._tables.failed_messages.items())[::-1]
+        return [
+            DeadMessage(message=self._tables.messages[key], error=error, reason=reason)
+            for key, (error, reason) in newest[:limit]
+        ]
 
     async def states(self, agent_ids: Sequence[AgentId]) -> dict[AgentId, bytes]:
         """See `MessageLedger`."""

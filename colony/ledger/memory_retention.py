@@ -77,6 +77,8 @@ class MemoryRetention:
             if really:
                 del tables.messages[key], tables.put_at[key]
                 tables.done_messages.pop(key, None)
+                tables.failed_messages.pop(key, None)
+                tables.tried_messages.pop(key, None)
         return found
 
     def _old_states(self, before: float, really: bool) -> Pruned:

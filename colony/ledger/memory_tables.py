@@ -111,6 +111,9 @@ class MemoryTables:
         self.bad_rows: dict[int, dict[int, BadRow]] = {}
         self.artifacts: dict[int, dict[str, Artifact]] = {}
         self.messages: dict[str, DurableMessage] = {}
+        self.tried_messages: dict[str, list[str]] = {}
+        """Message -> incarnations that have it in flight, or had it when they ended."""
+        self.failed_messages: dict[str, tuple[str, str]] = {}
         self.put_at: dict[str, float] = {}
         """When messages came, by the wall clock; the same for those done, and for agents that were removed."""
         self.done_messages: dict[str, float] = {}

@@ -15,6 +15,7 @@ from colony.contracts import (
     BadRow,
     BatchRequest,
     DeadLetter,
+    DeadMessage,
     DurableMessage,
     FleetSize,
     JobPlan,
@@ -244,13 +245,37 @@ class MessageLedger(Protocol):
         """
         ...
 
+    async def start_messages(self, message_ids: Sequence[str], incarnation: str, below: int) -> dict[str, int]:
+        """Note that a host has these in flight: if it dies, they become suspect.
+
+        Returns how often each was in flight when its host died; those that did so `below` times or more are not
+        noted, and those that are not open are left out.
+        """
+        ...
+
+    async def stop_messages(self, message_ids: Sequence[str], incarnation: str) -> None:
+        """A host that noted these has none of them in flight any more, though they are open still."""
+        ...
+
     async def finish_message(
-        self, message_id: str, incarnation: str, epochs: Mapping[int, int], state: StateRow | None
+        self,
+        message_id: str,
+        incarnation: str,
+        epochs: Mapping[int, int],
+        state: StateRow | None,
+        *,
+        error: str = "",
+        reason: str = "",
     ) -> bool:
         """Mark done and save the agent's state in one fenced transaction; False if it was done before.
 
-        Raises `Fenced` like `JobLedger.commit`.
+        `error` is the class of the error it failed with for good, `reason` says more. Raises `Fenced` like
+        `JobLedger.commit`.
         """
+        ...
+
+    async def dead_messages(self, limit: int = 100) -> list[DeadMessage]:
+        """Messages that ended in a failure, the last ones first."""
         ...
 
     async def states(self, agent_ids: Sequence[AgentId]) -> dict[AgentId, bytes]:

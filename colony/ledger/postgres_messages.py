@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from colony.contracts import DurableMessage, StateRow
+from colony.contracts import DeadMessage, DurableMessage, StateRow
 from colony.errors import Fenced, NotFound
 from colony.ids import AgentId, Id
 from colony.ledger.postgres_connection import Database
@@ -49,35 +50,69 @@ class PostgresMessages:
             limit,
             clean_text(after),
         )
-        return [
-            DurableMessage(
-                message_id=row["message_id"],
-                agent_id=AgentId(row["agent_id"]),
-                kind=Id(row["kind"]),
-                payload=parse_object(row["payload"]),
-                sender=row["sender"],
-            )
-            for row in rows
-        ]
+        return [_message(row) for row in rows]
+
+    async def start_messages(self, message_ids: Sequence[str], incarnation: str, below: int) -> dict[str, int]:
+        """See `MessageLedger`. One round trip; rows are locked in order, for two hosts may note the same ones."""
+        rows = await self._database.rows(
+            """WITH found AS MATERIALIZED (
+                   SELECT o.message_id,
+                          (SELECT count(*) FROM lease l WHERE l.incarnation = ANY (o.tried) AND l.crashed) AS suspect
+                     FROM message_open o WHERE o.message_id = ANY ($1) ORDER BY o.message_id FOR UPDATE OF o),
+                    noted AS (
+                   UPDATE message_open o SET tried = o.tried || $2::text
+                    WHERE o.message_id = ANY (ARRAY(SELECT f.message_id FROM found f WHERE f.suspect < $3))
+                      AND $2 <> ALL (o.tried))
+               SELECT message_id, suspect FROM found""",
+            [clean_text(key) for key in message_ids],
+            incarnation,
+            below,
+        )
+        return dict(rows)
+
+    async def stop_messages(self, message_ids: Sequence[str], incarnation: str) -> None:
+        """See `MessageLedger`."""
+        await self._database.changed(
+            """UPDATE message_open SET tried = array_remove(tried, $2) WHERE message_id = ANY (ARRAY(
+                   SELECT message_id FROM message_open WHERE message_id = ANY ($1) ORDER BY message_id FOR UPDATE))""",
+            [clean_text(key) for key in message_ids],
+            incarnation,
+        )
 
     async def finish_message(
-        self, message_id: str, incarnation: str, epochs: Mapping[int, int], state: StateRow | None
+        self,
+        message_id: str,
+        incarnation: str,
+        epochs: Mapping[int, int],
+        state: StateRow | None,
+        *,
+        error: str = "",
+        reason: str = "",
     ) -> bool:
         """See `MessageLedger`. Raises `NotFound` for a message that was never put."""
         if state is not None:
             check_epochs(epochs, [state.agent_id])
         done = await self._database.value(
-            "SELECT finish_message($1, $2, $3, $4, $5, $6)",
+            "SELECT finish_message($1, $2, $3, $4, $5, $6, $7, $8)",
             message_id,
             incarnation,
             list(epochs.keys()),
             list(epochs.values()),
             None if state is None else state.agent_id,
             None if state is None else state.state,
+            error,
+            clean_text(reason),
         )
         if done is None:
             raise Fenced(f"Incarnation {incarnation} does not hold all of these shards any more.")
         return done
+
+    async def dead_messages(self, limit: int = 100) -> list[DeadMessage]:
+        """See `MessageLedger`."""
+        rows = await self._database.rows(
+            "SELECT * FROM dead_message ORDER BY done_at DESC, number DESC LIMIT $1", limit
+        )
+        return [DeadMessage(message=_message(row), error=row["error"], reason=row["reason"]) for row in rows]
 
     async def states(self, agent_ids: Sequence[AgentId]) -> dict[AgentId, bytes]:
         """See `MessageLedger`."""
@@ -85,3 +120,13 @@ class PostgresMessages:
             "SELECT agent_id, state FROM agent_state WHERE agent_id = ANY ($1)", list(agent_ids)
         )
         return {AgentId(agent_id): state for agent_id, state in rows}
+
+
+def _message(row: Any) -> DurableMessage:
+    return DurableMessage(
+        message_id=row["message_id"],
+        agent_id=AgentId(row["agent_id"]),
+        kind=Id(row["kind"]),
+        payload=parse_object(row["payload"]),
+        sender=row["sender"],
+    )

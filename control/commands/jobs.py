@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from colony.errors import BadInput
 from control.exit import FAILED_JOB
 
 if TYPE_CHECKING:
-    from colony.contracts import JobState, JobView  # takes a moment to import
+    from colony.contracts import DeadMessage, JobState, JobView  # takes a moment to import
 
 console = Console()
 
@@ -135,10 +136,17 @@ def cancel(name: Name) -> None:
 def dead_letters(
     name: Annotated[str, typer.Argument(help="Job; all of them when left out.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    messages: Annotated[bool, typer.Option("--messages", help="Durable messages instead of tasks.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List tasks whose last outcome is a failure."""
+    """List tasks whose last outcome is a failure, or durable messages that failed for good."""
     from control.session import ledger_here
+
+    if messages:
+        if name:
+            raise BadInput("Messages belong to no job.", remedy="Leave the job out.")
+        _dead_messages(limit, as_json=as_json)
+        return
 
     async def read() -> list[Any]:
         async with ledger_here() as ledger:
@@ -154,6 +162,31 @@ def dead_letters(
         where = (str(letter.job), str(letter.step), str(letter.seq))
         table.add_row(*where, letter.agent_id, letter.error, letter.message[:60])
     console.print(table if letters else "No dead letters.")
+
+
+def _dead_messages(limit: int, *, as_json: bool) -> None:
+    from control.session import ledger_here
+
+    async def read() -> list[DeadMessage]:
+        async with ledger_here() as ledger:
+            return await ledger.dead_messages(limit)
+
+    dead = asyncio.run(read())
+    if as_json:
+        print(json.dumps([one.model_dump(mode="json") for one in dead]))  # noqa: T201 -- output of the command
+        return
+    table = Table("message", "agent", "kind", "from", "error", "reason", box=None)
+    for one in dead:
+        message = one.message
+        table.add_row(
+            escape(message.message_id[:36]),
+            message.agent_id,
+            message.kind,
+            escape(message.sender[:40]),
+            escape(one.error),
+            escape(one.reason[:60]),
+        )
+    console.print(table if dead else "No dead messages.")
 
 
 def _input(source: str, input_json: str) -> Any:

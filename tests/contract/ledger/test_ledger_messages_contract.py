@@ -81,3 +81,59 @@ async def test_a_fenced_host_finishes_no_message(ledger: Ledger, host: Host) -> 
         await ledger.finish_message("m", host.incarnation, {}, None)
     assert await ledger.open_messages(SHARDS_OF_AGENTS) == [message("m")]
     assert await ledger.states([AGENTS[0]]) == {}
+
+
+async def test_a_message_is_suspect_once_for_each_host_that_died_of_it(ledger: Ledger, host: Host) -> None:
+    await ledger.put_message(message("m"))
+    await ledger.put_message(message("other", agent=1))
+    assert await ledger.start_messages(["m", "other", "nobody"], host.incarnation, 2) == {"m": 0, "other": 0}
+    assert await ledger.start_messages(["m"], host.incarnation, 2) == {"m": 0}
+    await ledger.stop_messages(["other", "nobody"], host.incarnation)
+    await ledger.end_lease(host.incarnation, crashed=True)
+    second = await start_host(ledger, "second")
+    assert await ledger.start_messages(["m", "other"], "second", 2) == {"m": 1, "other": 0}
+    await ledger.end_lease("second", crashed=True)
+    third = await start_host(ledger, "third")
+    assert await ledger.start_messages(["m"], "third", 2) == {"m": 2}, "not noted: it must run alone"
+    await ledger.end_lease("third", crashed=True)
+    last = await start_host(ledger, "last")
+    assert await ledger.start_messages(["m"], "last", 3) == {"m": 2}
+    assert await ledger.finish_message("m", "last", last.epochs, None)
+    assert await ledger.start_messages(["m"], "last", 3) == {}
+    assert second.epochs.keys() == third.epochs.keys()
+
+
+async def test_a_host_that_ended_well_makes_nothing_suspect(ledger: Ledger, host: Host) -> None:
+    await ledger.put_message(message("m"))
+    await ledger.start_messages(["m"], host.incarnation, 2)
+    await ledger.end_lease(host.incarnation, crashed=False)
+    await start_host(ledger, "second")
+    assert await ledger.start_messages(["m"], "second", 2) == {"m": 0}
+
+
+async def test_two_hosts_may_note_the_same_messages_at_once(ledger: Ledger, host: Host) -> None:
+    names = [f"m-{number}" for number in range(40)]
+    for name in names:
+        await ledger.put_message(message(name))
+    for _ in range(5):
+        await asyncio.gather(
+            ledger.start_messages(names, "a", 2),
+            ledger.start_messages(names[::-1], "b", 2),
+            ledger.stop_messages(names[::-1], "a"),
+            ledger.stop_messages(names, "b"),
+        )
+    assert await ledger.start_messages(names, "a", 2) == dict.fromkeys(names, 0)
+
+
+async def test_messages_that_failed_are_remembered(ledger: Ledger, host: Host) -> None:
+    for number, name in enumerate(("fine", "first", "second")):
+        await ledger.put_message(message(name, agent=number))
+    await ledger.finish_message("fine", host.incarnation, host.epochs, None)
+    for name in ("first", "second"):
+        await ledger.finish_message(name, host.incarnation, host.epochs, None, error="HostCrashed", reason="\x00!")
+    found = await ledger.dead_messages()
+    assert [(dead.message, dead.error, dead.reason) for dead in found] == [
+        (message("second", agent=2), "HostCrashed", "\ufffd!"),
+        (message("first", agent=1), "HostCrashed", "\ufffd!"),
+    ]
+    assert await ledger.dead_messages(1) == found[:1]

@@ -99,22 +99,22 @@ async def test_a_message_whose_effect_could_not_be_saved_is_handled_again() -> N
     (agent,) = await world.agents(counter=1)
     finish, failures = world.ledger.finish_message, [Unavailable("the ledger is away")]
 
-    async def away_once(*arguments: Any) -> bool:
+    async def away_once(*arguments: Any, **named: Any) -> bool:
         if failures:
             raise failures.pop()
-        return await finish(*arguments)
+        return await finish(*arguments, **named)
 
     world.ledger.finish_message = away_once
     async with world.one_host() as host:
         with pytest.raises(Unavailable):
             await world.messenger("client").ask(agent_subject(agent), envelope(), timeout=5)
-        await host._mail.sweep([shard_of(agent)])
+        await host._sweep.sweep([shard_of(agent)])
         await assert_eventually(lambda: _state(world, agent, {"n": 1}))
 
 
 async def test_messages_that_fail_again_and_again_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_app.mail._SWEEP_ROWS", 2)
-    monkeypatch.setattr("ray_app.mail._SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr("ray_app.mail_sweep._SWEEP_ROWS", 2)
+    monkeypatch.setattr("ray_app.mail_sweep._SWEEP_SECONDS", 0.02)
     world = World()
     agents = await world.agents(echo=3, counter=1)
     failing = [
@@ -127,6 +127,99 @@ async def test_messages_that_fail_again_and_again_hold_up_nobody(monkeypatch: py
         host._mail._limit = 3
         await assert_eventually(lambda: _state(world, agents[3], {"n": 1}))
     assert len(await world.ledger.open_messages(list(range(SHARDS)))) == len(failing)
+
+
+async def _die_of(world: World, agent: AgentId, number: int) -> None:
+    """A host takes the shard, begins what is there, and dies of it."""
+    async with world.open(number, f"dead-{number}") as host:
+        await host.assign([shard_of(agent)])
+        await assert_eventually(lambda: host._mail._inside)
+        await asyncio.sleep(0.05)
+        await world.ledger.end_lease(host.incarnation, crashed=True)
+        host._lease._until = world.clock.monotonic() - 1  # it does not come to say goodbye
+
+
+async def test_a_message_that_kills_its_host_is_given_up_and_seen() -> None:
+    world = World()
+    (agent, other) = await world.agents(counter=1, echo=1)
+    poison = DurableMessage(message_id="poison", agent_id=other, kind=Id("echo"), payload={"do": "hang"})
+    await world.ledger.put_message(poison)
+    for number in range(3):
+        await _die_of(world, other, number)
+    await world.ledger.put_message(DurableMessage(message_id="fine", agent_id=agent, kind=Id("add"), payload={}))
+    async with world.one_host():
+        await assert_eventually(lambda: _state(world, agent, {"n": 1}))
+
+        async def given_up() -> bool:
+            return [(dead.message, dead.error) for dead in await world.ledger.dead_messages()] == [
+                (poison, "HostCrashed")
+            ]
+
+        await assert_eventually(given_up)
+    assert await world.ledger.open_messages(list(range(SHARDS))) == []
+
+
+async def test_suspects_run_one_at_a_time_and_the_others_go_on() -> None:
+    world = World()
+    agents = await world.agents(echo=4, counter=1)
+    for number in range(4):
+        payload = {"do": "wait", "seconds": 0.1}
+        await world.ledger.put_message(
+            DurableMessage(message_id=f"m-{number}", agent_id=agents[number], kind=Id("echo"), payload=payload)
+        )
+    names = [f"m-{number}" for number in range(4)]
+    for number in range(2):
+        await world.ledger.start_lease(f"dead-{number}", "colony-host-9", 60)
+        await world.ledger.start_messages(names, f"dead-{number}", 2)
+        await world.ledger.end_lease(f"dead-{number}", crashed=True)
+    noted: list[list[str]] = []
+    start = world.ledger.start_messages
+
+    async def seen(ids: Any, incarnation: str, below: int) -> dict[str, int]:
+        if below == 3:
+            noted.append([key for key, tried in world.ledger._tables.tried_messages.items() if incarnation in tried])
+        return await start(ids, incarnation, below)
+
+    world.ledger.start_messages = seen
+    async with world.one_host() as host:
+        await world.messenger("client").ask(agent_subject(agents[4]), envelope(), timeout=5)
+        await assert_eventually(lambda: len(noted) == 4 and host._mail.waiting() + host._mail.running() == 0)
+    assert noted == [[], [], [], []], "none is in flight when the next one begins"
+    assert await world.ledger.dead_messages() == await world.ledger.open_messages(list(range(SHARDS))) == []
+
+
+async def test_a_message_handed_back_is_not_held_against_it() -> None:
+    world = World()
+    (agent,) = await world.agents(echo=1)
+    for number in range(3):
+        await world.ledger.put_message(
+            DurableMessage(message_id="m", agent_id=agent, kind=Id("echo"), payload={"do": "transient"})
+        )
+        async with world.open(number, f"dead-{number}") as host:
+            await host.assign([shard_of(agent)])
+            await assert_eventually(lambda: not host._mail.running() and not host._mail._durable)
+            await world.ledger.end_lease(host.incarnation, crashed=True)
+    await world.ledger.start_lease("last", "colony-host-9", 60)
+    assert await world.ledger.start_messages(["m"], "last", 2) == {"m": 0}
+
+
+async def test_a_message_of_a_ledger_that_is_away_is_taken_later() -> None:
+    world = World()
+    (agent,) = await world.agents(counter=1)
+    start, failures = world.ledger.start_messages, [Unavailable("the ledger is away")]
+
+    async def away_once(*arguments: Any) -> dict[str, int]:
+        if failures:
+            raise failures.pop()
+        return await start(*arguments)
+
+    world.ledger.start_messages = away_once
+    await world.ledger.put_message(DurableMessage(message_id="m", agent_id=agent, kind=Id("add"), payload={}))
+    async with world.one_host() as host:
+        await assert_eventually(lambda: not failures)
+        await assert_eventually(lambda: not host._mail._durable)
+        await host._sweep.sweep([shard_of(agent)])
+        await assert_eventually(lambda: _state(world, agent, {"n": 1}))
 
 
 class Slow(Counter):
