@@ -2,7 +2,8 @@
 
 Measured on the server of xllamacpp 2026.10: it answers calls for any model's name with the one it has; its counters
 are those of the first choice only, in streams of each choice for itself; it drops `tools` where the template of the
-model has no place for them; it reads control tokens out of messages. All of it is set right here.
+model has no place for them; it reads control tokens out of messages; and it works on to the end of a whole answer
+whose caller has gone, while a stream nobody reads ends within 0.1 s. All of it is set right here.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from colony.errors import DeadlineExceeded, ModelRefused, NotFound, NotPermitted
 from ray_app.gateway.assembly import Assembly
 from ray_app.gateway.backends.control_tokens import safe_chat
 from ray_app.gateway.backends.llama_cpp_facts import Facts, facts_from
+from ray_app.gateway.backends.logprobs import Logprobs
 from ray_app.gateway.backends.model_list import names_in
 from ray_app.gateway.backends.openai import ASK_SECONDS, Habits, OpenAIBackend
-from ray_app.gateway.backends.openai_shape import choices_wanted, parsed, prompt_texts
+from ray_app.gateway.backends.openai_shape import parsed, prompt_texts
 from ray_app.gateway.backends.prometheus import figures
 from ray_app.gateway.backends.wire import MAX_ANSWER, Wire
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
@@ -53,18 +55,17 @@ class LlamaCppBackend:
         return self._api.name
 
     async def answer(self, call: BackendCall) -> Body:
-        """See `Backend`. Several choices are read as a stream: only there all of them are counted."""
-        call = await self._ready(call)
-        if choices_wanted(call) == 1 or call.body.get("logprobs"):
-            return self._ours(call, await self._api.answer(call))
-        assembly = Assembly(MAX_ANSWER)
-        async with aclosing(self._api.stream(call)) as pieces:
+        """See `Backend`. Read as a stream: only that stops when the caller leaves, and counts all choices."""
+        if call.kind is Kind.EMBEDDING:
+            return self._ours(call, await self._api.answer(await self._ready(call)))
+        assembly, chances = Assembly(MAX_ANSWER), Logprobs()
+        async with aclosing(self.stream(call)) as pieces:
             async for piece in pieces:
-                assembly.add(piece)
+                assembly.add(chances.taken(piece))
         whole = assembly.whole()
         if whole is None:
             raise Unavailable("The model server did not finish its answer.")
-        return self._ours(call, whole)
+        return chances.given(whole)
 
     async def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
         """See `Backend`."""
