@@ -137,12 +137,15 @@ class OllamaWire:
         return bytes(content)
 
     async def _next(self, work: Awaitable[T], deadline: float, silence: float) -> T:
-        now = asyncio.get_running_loop().time()
+        silent_at = asyncio.get_running_loop().time() + silence
         try:
-            async with asyncio.timeout_at(min(deadline, now + silence)):
+            async with asyncio.timeout_at(min(deadline, silent_at)):
                 return await _translated(work)
         except TimeoutError:
-            raise DeadlineExceeded("Ollama stopped in the middle of its answer.") from None
+            late = deadline <= silent_at
+            raise DeadlineExceeded(
+                "Ollama gave no whole answer in time." if late else "Ollama stopped in the middle of its answer."
+            ) from None
 
 
 async def _given_up(sending: asyncio.Future[httpx.Response]) -> None:

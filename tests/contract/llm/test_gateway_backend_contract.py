@@ -1,4 +1,4 @@
-"""What every backend promises: the scripted twin, and a real llama.cpp server through each adapter that fits it."""
+"""What every backend promises: the scripted twin, a real llama.cpp server through each adapter that fits, and Ollama."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import pytest_asyncio
 from colony.config.gateway import BackendConfig
 from colony.errors import DeadlineExceeded, ModelRefused, NotFound, NotPermitted, PromptTooLong
 from ray_app.gateway.assembly import Assembly
+from ray_app.gateway.backends.ollama import open_ollama
 from ray_app.gateway.backends.open import speaking_openai
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.contracts import BackendCall, Body, Chunk, Kind
 from ray_app.gateway.ports import Backend
 from tests.eventually import assert_eventually
 from tests.servers.model import embedded_model
+from tests.servers.ollama import running_ollama
 
 pytestmark = [pytest.mark.contract, pytest.mark.asyncio(loop_scope="module")]
 
@@ -27,8 +29,9 @@ CONTEXT = 256
 SLOTS = 2
 KEY = "a-key-of-this-test"
 STORY = " ".join(f"word{number}" for number in range(40))
-REAL = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("openai", "llama_cpp", "vllm")]
+REAL = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("openai", "llama_cpp", "vllm", "ollama")]
 LLAMA = pytest.param("llama_cpp", marks=pytest.mark.slow)
+OLLAMA = pytest.param("ollama", marks=pytest.mark.slow)
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,19 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ser
             yield Server(endpoint.url, endpoint.key_file)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ollama(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Server]:
+    # It answers the first token of nobody who waits: as many at once as the tests of callers who leave have.
+    async with running_ollama(tmp_path_factory.mktemp("ollama"), OLLAMA_NUM_PARALLEL=str(2 * SLOTS)) as running:
+        yield Server(running.url, "")
+
+
 @pytest.fixture(params=["scripted", *REAL])
 def other_side(request: pytest.FixtureRequest) -> tuple[str, Server | None]:
     """The kind of adapter, and the server it speaks to."""
-    return request.param, None if request.param == "scripted" else request.getfixturevalue("server")
+    if request.param == "scripted":
+        return request.param, None
+    return request.param, request.getfixturevalue("ollama" if request.param == "ollama" else "server")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -62,7 +74,8 @@ async def backend(other_side: tuple[str, Server | None]) -> AsyncGenerator[Backe
         config = BackendConfig(kind="scripted", slots=SLOTS, context=CONTEXT)
         yield ScriptedBackend("here/0", Script(STORY, first=0.001, each=0.001), config)
         return
-    async with speaking_openai("here/0", server.url, config_of(server, kind)) as opened:
+    opening = open_ollama if kind == "ollama" else speaking_openai
+    async with opening("here/0", server.url, config_of(server, kind)) as opened:
         yield opened
 
 
@@ -240,7 +253,7 @@ async def test_a_wrong_key_is_told_and_not_repeated(server: Server, kind: Any) -
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("other_side", ["scripted", LLAMA], indirect=True)
+@pytest.mark.parametrize("other_side", ["scripted", LLAMA, OLLAMA], indirect=True)
 async def test_a_model_it_does_not_serve(backend: Backend) -> None:
     call = (await chat(backend, "Hello.")).model_copy(update={"model": "nobody"})
     with pytest.raises(NotFound):
@@ -249,7 +262,7 @@ async def test_a_model_it_does_not_serve(backend: Backend) -> None:
         await pieces_of(backend, call)
 
 
-@pytest.mark.parametrize("other_side", ["scripted", LLAMA], indirect=True)
+@pytest.mark.parametrize("other_side", ["scripted", LLAMA, OLLAMA], indirect=True)
 async def test_every_choice_is_counted(backend: Backend) -> None:
     one = (await backend.answer(await chat(backend, "Say something.", max_tokens=3)))["usage"]
     two = (await backend.answer(await chat(backend, "Say something.", max_tokens=3, n=2)))["usage"]
