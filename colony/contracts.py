@@ -28,66 +28,6 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StepKind(StrEnum):
-    """What a step does with the tasks of the one before."""
-
-    LOAD = "load"
-    """Reads the source of the job; its rows are the payloads of the first `map`. Runs no agent."""
-    MAP = "map"
-    """One task for each good outcome of the step it is `over` (or for each row of the source)."""
-    REDUCE = "reduce"
-    """One task for each `group` outcomes of the step it is `over`; the payload names the range."""
-    REPORT = "report"
-    """Writes the artifact of the job from the outcome of the step it is `over`. Runs no agent."""
-
-
-class StepPlan(Frozen):
-    """One stage of a job, as frozen when the job was opened."""
-
-    number: int = Field(ge=0)
-    name: Id
-    kind: StepKind
-    over: int | None = None
-    """Number of the step whose outcomes it takes; None for `load`."""
-    agent_type: AgentType | None = None
-    action: Id | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
-    group: int = Field(default=500, ge=1, le=100_000)
-    """For `reduce`: outcomes a task takes."""
-    attempts: int = Field(default=3, ge=1, le=20)
-    """Generations a task may see while its errors are transient."""
-    task_seconds: float = Field(default=60.0, gt=0, le=3600)
-    """Time limit of one task."""
-    error_budget: float = Field(default=0.1, ge=0, le=1)
-    """Share of tasks that may end failed before the job fails."""
-    parallel: int = Field(default=4, ge=1, le=256)
-    """Batches under way at once."""
-
-
-class SourcePin(Frozen):
-    """The source of a job as it was when opened; a file that changed since is refused."""
-
-    path: str
-    size: int
-    sha256: str
-    format: str
-    columns: dict[str, str] = Field(default_factory=dict[str, str])
-    """Payload field -> column of the file."""
-
-
-class JobPlan(Frozen):
-    """All a workflow needs to decide (at most 64 KiB as JSON)."""
-
-    job: int
-    """Number of the job in the ledger."""
-    key: str
-    """First execution run id of the workflow: the identity of the job."""
-    workflow_id: str
-    template: Id
-    steps: tuple[StepPlan, ...]
-    source: SourcePin | None = None
-
-
 class BadRow(Frozen):
     """A row of the source that could not become a task."""
 
@@ -111,6 +51,10 @@ class BatchRequest(Frozen):
     generation: int = 0
     first: int
     end: int
+    priority: int = Field(default=3, ge=1, le=5)
+    """1 is first; hosts let what waits long go before."""
+    values: str = ""
+    """Parameters read from earlier steps when this one began, a small JSON object; empty for none."""
 
 
 class BatchProgress(Frozen):
@@ -152,6 +96,8 @@ class StepCounts(Frozen):
     errors: dict[str, int] = Field(default_factory=dict[str, int])
     seconds: float = 0.0
     """From the end of the step before to its own, where known."""
+    skipped: bool = False
+    """Whether the job went past it."""
 
 
 class JobState(StrEnum):

@@ -9,8 +9,9 @@ from rich.console import RenderableType
 
 from agents.skills.report import RunFacts, parse_report
 from agents.skills.report_terminal import render_terminal
-from colony.contracts import JobState, JobView, StepKind
+from colony.contracts import JobState, JobView
 from colony.errors import NotFound
+from colony.jobs import StepKind
 from colony.ledger.port import Ledger
 
 

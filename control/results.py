@@ -7,8 +7,9 @@ import io
 import json
 from typing import Any
 
-from colony.contracts import JobView, StepKind
+from colony.contracts import JobView
 from colony.errors import NotFound
+from colony.jobs import StepKind
 from colony.ledger.port import Ledger
 from control.session import ledger_here
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from colony.clock import Clock
-from colony.contracts import BatchProgress, BatchReport, BatchRequest, StepPlan, TaskRow
+from colony.contracts import BatchProgress, BatchReport, BatchRequest, TaskRow
 from colony.errors import Cancelled, ColonyError, HostCrashed, LostShard
+from colony.jobs import StepPlan
 from ray_app.backlog import Backlog, TaskQueue
 from ray_app.batch_tasks import note_started, task_of
 from ray_app.commits import CHUNK, Tally

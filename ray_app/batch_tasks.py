@@ -11,8 +11,9 @@ import structlog
 
 from agents.base import AgentTask
 from colony.clock import Clock
-from colony.contracts import BatchRequest, StepPlan, TaskRow
+from colony.contracts import BatchRequest, TaskRow
 from colony.errors import Fenced, Transient
+from colony.jobs import StepPlan
 from ray_app.crew import Crew
 
 _log = structlog.get_logger(__name__)

@@ -10,8 +10,9 @@ from typing import Final
 import structlog
 
 from colony.clock import Clock
-from colony.contracts import BatchProgress, BatchReport, BatchRequest, JobPlan, StepPlan
+from colony.contracts import BatchProgress, BatchReport, BatchRequest
 from colony.errors import BadInput, Cancelled, ColonyError, LostShard
+from colony.jobs import JobPlan, StepPlan
 from colony.ledger.port import Ledger
 from ray_app.admission import Admission
 from ray_app.batch_run import BatchRun

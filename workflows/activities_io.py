@@ -11,9 +11,10 @@ from typing import Any
 from temporalio import activity
 
 from colony.config.model import Config
-from colony.contracts import JobPlan, JobState, StepLoad
+from colony.contracts import JobState, StepLoad
 from colony.errors import ColonyError, Permanent
 from colony.ids import Id, event_subject
+from colony.jobs import JobPlan
 from colony.ledger.port import FleetLedger, JobLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from colony.contracts import Frozen, JobPlan, JobState, StepCounts
+from colony.contracts import Frozen, JobState, StepCounts
+from colony.jobs import JobPlan
 
 
 class RangeSource(Frozen):

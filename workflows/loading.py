@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import PurePath
 
-from colony.contracts import BadRow, JobPlan, StepKind, StepLoad, StepPlan
+from colony.contracts import BadRow, StepLoad
 from colony.errors import BadInput
+from colony.jobs import JobPlan, StepKind, StepPlan
 from colony.ledger.port import JobLedger
 from workflows.naming import about_file
 from workflows.sources import read_rows

@@ -17,20 +17,11 @@ import orjson
 
 from agents.base import Agent, AgentResult, AgentTask, Model, Page
 from colony.clock import Clock, SystemClock
-from colony.contracts import (
-    MAX_PAYLOAD,
-    BatchProgress,
-    BatchReport,
-    BatchRequest,
-    JobPlan,
-    OutcomeRow,
-    StateRow,
-    StepPlan,
-    TaskRow,
-)
+from colony.contracts import MAX_PAYLOAD, BatchProgress, BatchReport, BatchRequest, OutcomeRow, StateRow, TaskRow
 from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
+from colony.jobs import JobPlan, StepPlan
 from colony.ledger.port import Ledger
 from colony.llm.port import CacheUse, ChatAnswer, ChatMessage
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from colony.config.model import StepConfig, TemplateConfig
-from colony.contracts import JobPlan, SourcePin, StepKind, StepPlan
+from colony.config.templates import StepConfig, TemplateConfig
 from colony.errors import BadInput, NotFound
 from colony.ids import AgentType, Id
+from colony.jobs import JobPlan, SourcePin, StepKind, StepPlan
 from workflows.contracts import JobInput, OpenJob, RangeSource
 from workflows.naming import about_file
 from workflows.policies import MAX_INPUT
@@ -71,7 +71,7 @@ def plan_steps(job: JobInput, template: TemplateConfig) -> tuple[StepPlan, ...]:
             f"`parameters` names the step {unknown[0][:80]!r}, which this template does not have.",
             remedy=f"It has: {', '.join(numbers)}.",
         )
-    kinds = [step.kind for step in template.steps]
+    kinds = [StepKind(step.kind.value) for step in template.steps]
     if kinds.count(StepKind.LOAD) != 1 or kinds[0] is not StepKind.LOAD:
         raise BadInput("A template starts with its one `load` step.", remedy="Correct it in agent_config.yaml.")
     return tuple(_plan_step(number, step, numbers, kinds, job, template) for number, step in enumerate(template.steps))
@@ -103,19 +103,19 @@ def _plan_step(
     job: JobInput,
     template: TemplateConfig,
 ) -> StepPlan:
-    over = None if step.over is None else numbers[step.over]
-    if over is not None and kinds[over] is StepKind.LOAD and step.kind is not StepKind.MAP:
+    over = next((numbers[name] for name in step.sources()), None)
+    if over is not None and kinds[over] is StepKind.LOAD and kinds[number] is not StepKind.MAP:
         raise BadInput(f"Step {step.name!r} is over the load step, so it must be a map.")
     if over is not None and kinds[over] is StepKind.REPORT:
         raise BadInput(f"Step {step.name!r} is over a report, which has no outcomes.")
     parameters: dict[str, Any] = {**step.parameters, **job.parameters.get(step.name, {})}
-    if step.kind is StepKind.LOAD:
+    if kinds[number] is StepKind.LOAD:
         # Frozen with the plan: the template may change while the job runs.
         parameters["optional"] = list(template.optional)
     return StepPlan(
         number=number,
         name=step.name,
-        kind=step.kind,
+        kind=kinds[number],
         over=over,
         agent_type=step.agent,
         action=step.action,

@@ -11,8 +11,9 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from colony.contracts import JobPlan, JobState, StepCounts, StepKind, StepLoad, StepPlan
+    from colony.contracts import JobState, StepCounts, StepLoad
     from colony.errors import Cancelled, ColonyError
+    from colony.jobs import JobPlan, StepKind, StepPlan
     from workflows import names
     from workflows.boundary import input_text, resume_of
     from workflows.contracts import (

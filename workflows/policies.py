@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from temporalio.common import RetryPolicy
 
-from colony.contracts import BATCH_SECONDS, MAX_BATCH, StepPlan
+from colony.contracts import BATCH_SECONDS, MAX_BATCH
+from colony.jobs import StepPlan
 
 WORKFLOW_QUEUE: Final = "colony"
 IO_QUEUE: Final = "colony-io"

@@ -18,8 +18,9 @@ from agents.skills.report import (
     render_html,
     render_markdown,
 )
-from colony.contracts import Artifact, JobPlan
+from colony.contracts import Artifact
 from colony.errors import BadInput
+from colony.jobs import JobPlan
 from colony.ledger.port import JobLedger
 from workflows.contracts import ReportInput
 

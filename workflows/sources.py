@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from colony.config.model import TemplateConfig
-from colony.contracts import MAX_PAYLOAD, BadRow, SourcePin
+from colony.config.templates import TemplateConfig
+from colony.contracts import MAX_PAYLOAD, BadRow
 from colony.errors import BadInput
+from colony.jobs import SourcePin
 from workflows.contracts import RangeSource
 from workflows.rows import DELIMITERS, MAX_FIELD, Lines, Record, csv_header, csv_records, json_object, json_records
 

@@ -7,8 +7,9 @@ import asyncio
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from colony.contracts import BatchReport, BatchRequest, JobPlan, StepCounts, StepPlan
+    from colony.contracts import BatchReport, BatchRequest, StepCounts
     from colony.errors import Cancelled, Permanent, Unavailable
+    from colony.jobs import JobPlan, StepPlan
     from workflows import names
     from workflows.contracts import Range, StepCursor, StepRef, StepTally
     from workflows.cursor import absorb, next_generation, sweep, take

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from colony.config.model import Config, StepConfig, TemplateConfig
-from colony.contracts import StepKind
+from colony.config.model import Config
+from colony.config.templates import StepConfig, TemplateConfig
 from colony.ids import AgentType, Id
+from colony.jobs import StepKind
 
 REVIEW_ANALYSIS: Final = TemplateConfig(
     description="Reads customer reviews, finds what people like and dislike, and writes a report.",

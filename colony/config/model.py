@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from colony.config.gateway import GatewayConfig
 from colony.config.ledger import LedgerConfig
 from colony.config.section import Section
-from colony.contracts import StepKind
+from colony.config.templates import TemplateConfig
 from colony.ids import SHARDS, AgentType, Id
 
 
@@ -82,55 +82,6 @@ class FetchConfig(Section):
     """Most bytes of one answer."""
     timeout: float = Field(default=10.0, gt=0)
     """Seconds one request may take in all."""
-
-
-class StepConfig(Section):
-    """One step of a workflow template."""
-
-    name: Id
-    kind: StepKind
-    over: Id | None = None
-    """Name of the step it takes its input from."""
-    agent: AgentType | None = None
-    """Type of the agents that run it (map, reduce)."""
-    action: Id | None = None
-    """What they do."""
-    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
-    """Handed to the agent with each task of the step."""
-    group: int = Field(default=500, ge=1, le=100_000)
-    """For reduce: outcomes a task takes."""
-    attempts: int = Field(default=3, ge=1, le=20)
-    """Attempts a task may see while its errors may pass."""
-    task_seconds: float = Field(default=60.0, gt=0, le=3600)
-    """Time limit of one task."""
-    error_budget: float = Field(default=0.1, ge=0, le=1)
-    """Share of tasks that may fail before the job fails."""
-    parallel: int = Field(default=4, ge=1, le=256)
-    """Batches under way at once."""
-
-
-class TemplateConfig(Section):
-    """A workflow that can be started by name."""
-
-    description: str = ""
-    columns: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
-    """Payload field -> names of the source column it may come from, first match wins."""
-    optional: tuple[str, ...] = ()
-    """Payload fields that a source may lack."""
-    steps: tuple[StepConfig, ...] = Field(min_length=1, max_length=100)
-
-    @model_validator(mode="after")
-    def _steps_fit(self) -> TemplateConfig:
-        seen: set[str] = set()
-        for step in self.steps:
-            if step.name in seen:
-                raise ValueError(f"two steps are called {step.name!r}")
-            if step.kind is not StepKind.LOAD and step.over not in seen:
-                raise ValueError(f"step {step.name!r} is over {step.over!r}, which is no earlier step")
-            if step.kind in (StepKind.MAP, StepKind.REDUCE) and (step.agent is None or step.action is None):
-                raise ValueError(f"step {step.name!r} needs an agent and an action")
-            seen.add(step.name)
-        return self
 
 
 class ServersConfig(Section):

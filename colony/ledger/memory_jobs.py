@@ -6,19 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colony.contracts import (
-    Artifact,
-    BadRow,
-    DeadLetter,
-    JobPlan,
-    JobState,
-    JobView,
-    SourcePin,
-    StepCounts,
-    StepPlan,
-)
+from colony.contracts import Artifact, BadRow, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
+from colony.jobs import JobPlan, SourcePin, StepPlan
 from colony.ledger.memory_tables import JobRow, MemoryTables
 from colony.ledger.validation import clean_text, encode_object, parse_object
 

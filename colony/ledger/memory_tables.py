@@ -6,19 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from colony.clock import Clock
-from colony.contracts import (
-    AgentSpec,
-    Artifact,
-    BadRow,
-    DurableMessage,
-    JobPlan,
-    JobState,
-    OutcomeRow,
-    ShardOwner,
-    StepLoad,
-)
+from colony.contracts import AgentSpec, Artifact, BadRow, DurableMessage, JobState, OutcomeRow, ShardOwner, StepLoad
 from colony.errors import Fenced, NotFound
 from colony.ids import SHARDS, AgentId
+from colony.jobs import JobPlan
 from colony.llm.contracts import CachedAnswer, LlmCall
 
 

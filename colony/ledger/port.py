@@ -18,19 +18,17 @@ from colony.contracts import (
     DeadMessage,
     DurableMessage,
     FleetSize,
-    JobPlan,
     JobState,
     JobView,
     Lease,
     OutcomeRow,
     ShardOwner,
-    SourcePin,
     StateRow,
     StepLoad,
-    StepPlan,
     TaskRow,
 )
 from colony.ids import AgentId, AgentType
+from colony.jobs import JobPlan, SourcePin, StepPlan
 from colony.ledger.retention import RetentionLedger
 from colony.llm.contracts import CachedAnswer, JobBudget, LlmCall, ModelUse
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from colony.contracts import (
-    Artifact,
-    DeadLetter,
-    JobPlan,
-    JobState,
-    JobView,
-    SourcePin,
-    StepCounts,
-    StepPlan,
-)
+from colony.contracts import Artifact, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
+from colony.jobs import JobPlan, SourcePin, StepPlan
 from colony.ledger.postgres_connection import BULK_SECONDS, Database
 from colony.ledger.validation import clean_text, encode_object, parse_object
 

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from colony.contracts import BatchRequest, JobPlan, OutcomeRow, StateRow, StepKind, StepPlan
+from colony.contracts import BatchRequest, OutcomeRow, StateRow
 from colony.ids import AgentId, AgentType, Id, agent_name, shard_of
+from colony.jobs import JobPlan, StepKind, StepPlan
 from colony.ledger.port import Ledger
 
 STEPS = (

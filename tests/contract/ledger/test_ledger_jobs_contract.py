@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 import orjson
 import pytest
 
-from colony.contracts import Artifact, BadRow, JobState, SourcePin, StepLoad
+from colony.contracts import Artifact, BadRow, JobState, StepLoad
 from colony.errors import BadInput, NotFound
+from colony.jobs import SourcePin
 from colony.ledger.port import Ledger
 from tests.contract.ledger.fleet_of_one import (
     AGENTS,

@@ -8,9 +8,10 @@ import time
 import pytest
 
 from colony.clock import ManualClock
-from colony.contracts import AgentSpec, Artifact, DurableMessage, JobPlan, JobState, StateRow
+from colony.contracts import AgentSpec, Artifact, DurableMessage, JobState, StateRow
 from colony.errors import NotFound
 from colony.ids import AgentType, Id
+from colony.jobs import JobPlan
 from colony.ledger.memory import MemoryLedger
 from colony.ledger.port import Ledger
 from colony.ledger.retention import Pruned

@@ -19,9 +19,10 @@ import ray
 from colony.clock import SystemClock
 from colony.config.endpoints import Endpoints, RayEndpoint, RegistryEndpoint, TemporalEndpoint
 from colony.config.load import load_config
-from colony.contracts import BatchProgress, BatchRequest, StepKind, StepPlan
+from colony.contracts import BatchProgress, BatchRequest
 from colony.errors import Unavailable
 from colony.ids import SHARDS, AgentType, Id
+from colony.jobs import StepKind, StepPlan
 from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
 from colony.lifecycle import task_owner

@@ -20,7 +20,8 @@ from temporalio.client import Client
 from agents.base import Agent
 from colony.clock import SystemClock
 from colony.config.endpoints import TemporalEndpoint
-from colony.config.model import Config, TemplateConfig
+from colony.config.model import Config
+from colony.config.templates import TemplateConfig
 from colony.dispatch import BatchRunner
 from colony.ids import AgentType, Id
 from colony.ledger.memory import MemoryLedger

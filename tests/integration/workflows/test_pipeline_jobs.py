@@ -7,11 +7,12 @@ import uuid
 import pytest
 
 from agents.base import Agent, AgentContext, AgentResult, AgentTask
-from colony.config.model import StepConfig, TemplateConfig
-from colony.contracts import BatchReport, BatchRequest, JobState, StepKind
+from colony.config.templates import StepConfig, TemplateConfig
+from colony.contracts import BatchReport, BatchRequest, JobState
 from colony.dispatch import BatchRunner, OnProgress
 from colony.errors import AlreadyExists, BadInput, Cancelled, ColonyError, NotFound, Permanent, Unavailable
 from colony.ids import AgentType, Id
+from colony.jobs import StepKind
 from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import Opens, keep_history
 from tests.servers.temporal import temporal_cli

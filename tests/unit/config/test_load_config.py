@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from colony.config.built_in import BUILT_IN
 from colony.config.load import MAX_REPORTED, Loaded, load_config
-from colony.config.model import Config, StepConfig, TemplateConfig
-from colony.contracts import StepKind
+from colony.config.model import Config
+from colony.config.templates import StepConfig, TemplateConfig
 from colony.errors import ConfigInvalid
 from colony.ids import Id
+from colony.jobs import StepKind
 
 
 def write(folder: Path, text: str) -> Path:

@@ -12,9 +12,10 @@ import orjson
 from agents.base import AgentContext, AgentResult, AgentTask
 from colony.clock import SystemClock
 from colony.config.model import AgentTypeConfig, Config, FleetConfig
-from colony.contracts import AgentSpec, BatchRequest, JobPlan, StepKind, StepPlan
+from colony.contracts import AgentSpec, BatchRequest
 from colony.errors import BadInput, Overloaded, Unavailable
 from colony.ids import SHARDS, AgentId, AgentType, Id, agent_name
+from colony.jobs import JobPlan, StepKind, StepPlan
 from colony.ledger.memory import MemoryLedger
 from colony.llm.port import LanguageModel
 from colony.messaging.memory import MemoryBus, MemoryMessenger

@@ -7,9 +7,10 @@ import orjson
 import pytest
 
 from colony.config.model import AgentTypeConfig
-from colony.contracts import BatchRequest, StepKind, StepPlan
+from colony.contracts import BatchRequest
 from colony.errors import ColonyError, NoResponders
 from colony.ids import SHARDS, AgentType, Id, agent_subject, topic_subject, type_subject
+from colony.jobs import StepKind, StepPlan
 from colony.messaging.port import Envelope
 from ray_app.host import Host
 from ray_app.questions import PING_ALL

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colony.config.model import TemplateConfig
-from colony.contracts import BadRow, SourcePin
+from colony.config.templates import TemplateConfig
+from colony.contracts import BadRow
 from colony.errors import BadInput
+from colony.jobs import SourcePin
 from workflows.contracts import RangeSource
 from workflows.rows import MAX_LINE
 from workflows.sources import pin_file, pin_range, read_rows, resolve_source

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colony.contracts import MAX_BATCH, AgentType, StepKind, StepPlan
+from colony.contracts import MAX_BATCH, AgentType
 from colony.ids import Id
+from colony.jobs import StepKind, StepPlan
 from workflows.policies import (
     SILENCE_SECONDS,
     STALL_SECONDS,

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from colony.config.load import load_config
-from colony.config.model import Config, TemplateConfig
+from colony.config.model import Config
+from colony.config.templates import TemplateConfig
 from colony.ids import AgentType, Id
 from workflows.contracts import JobInput
 from workflows.opening import plan_steps

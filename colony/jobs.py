@@ -1,0 +1,194 @@
+"""The frozen plan of a job: a flat, numbered list of steps in which control flow is data. Pure data.
+
+A workflow walks the list from its first step to its last. `branch` and `approve` may jump forwards, never back:
+loops are unrolled when the job is opened, so that a plan is finite and the ledger's keys need nothing new.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from colony.contracts import Frozen
+from colony.ids import AgentType, Id
+
+MAX_STEPS: Final = 200
+"""Most steps of a plan, loops unrolled."""
+
+NORMAL_PRIORITY: Final = 3
+"""Priorities are 1 (first) to 5 (last)."""
+
+Tier = Literal["", "fast", "standard", "complex"]
+"""Model tier; empty for that of the agent's type."""
+
+
+class StepKind(StrEnum):
+    """What a step does."""
+
+    LOAD = "load"
+    """Reads the rows of the job; they are the payloads of the maps over it. Runs no agent."""
+    MAP = "map"
+    """One task for each good outcome of the steps it is over (or for each row)."""
+    REDUCE = "reduce"
+    """One task for each `group` outcomes of the steps it is over; the payload names the range."""
+    REPORT = "report"
+    """Writes the artifacts of the job from the outcomes of the step it is over. Runs no agent."""
+    WAIT = "wait"
+    """Waits for a while or until a moment."""
+    APPROVE = "approve"
+    """Waits for a person to approve or reject."""
+    BRANCH = "branch"
+    """Reads one value and goes on at one of several later steps; those between are skipped."""
+    CALL = "call"
+    """Runs another template as a job of its own and waits for its end."""
+
+
+TASK_KINDS: Final = frozenset({StepKind.MAP, StepKind.REDUCE})
+"""Kinds of steps whose tasks agents run."""
+
+
+class StepSource(Frozen):
+    """Where tasks come from: the outcomes of one earlier step."""
+
+    steps: tuple[int, ...] = Field(min_length=1)
+    """Numbers of the copies of that step, latest first: the first that was not skipped counts."""
+    only: str = ""
+    """Which results: all; `kept`, those not handed off; or `type/action`, those handed off to it."""
+
+
+class ValueRef(Frozen):
+    """One small value that an earlier step left."""
+
+    steps: tuple[int, ...] = Field(min_length=1)
+    """Numbers of the copies of that step, latest first: the first that was not skipped counts."""
+    field: str = ""
+    """Dotted path into its one result; empty for the whole result."""
+    count: Literal["", "tasks", "ok", "failed"] = ""
+    """A count of the step instead."""
+
+
+class Condition(Frozen):
+    """What a value must be; all that is given must hold."""
+
+    equals: Any = None
+    differs: Any = None
+    at_least: float | None = None
+    at_most: float | None = None
+    is_in: tuple[Any, ...] | None = None
+    given: bool | None = None
+    """Whether there is a value at all: null and a missing field are none."""
+
+
+class CasePlan(Frozen):
+    """Where a branch goes on when its value fits."""
+
+    when: Condition
+    go: int
+
+
+class BranchPlan(Frozen):
+    """See `StepKind.BRANCH`. The first case that fits is taken."""
+
+    on: ValueRef
+    cases: tuple[CasePlan, ...]
+    otherwise: int
+    """Where to go on when none fits."""
+
+
+class WaitPlan(Frozen):
+    """See `StepKind.WAIT`: one of the two."""
+
+    seconds: float | None = None
+    until: float | None = None
+    """Wall-clock seconds."""
+
+
+class ApprovalPlan(Frozen):
+    """See `StepKind.APPROVE`."""
+
+    prompt: str
+    timeout: float
+    """Seconds after which `default` is taken."""
+    default: Literal["approve", "reject"]
+    on_reject: int | None = None
+    """Where to go on after a rejection, the number of steps for the end; None fails the job."""
+    show: ValueRef | None = None
+    """A value for the person to look at."""
+
+
+class CallPlan(Frozen):
+    """See `StepKind.CALL`."""
+
+    template: Id
+    input: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Input of the child job; `StepPlan.reads` adds to it."""
+    on_failure: Literal["fail", "go_on"] = "fail"
+
+
+class StepPlan(Frozen):
+    """One stage of a job, as frozen when the job was opened."""
+
+    number: int = Field(ge=0)
+    name: Id
+    kind: StepKind
+    over: int | None = None
+    """Number of the step whose outcomes it takes; None for steps that take none."""
+    sources: tuple[StepSource, ...] = ()
+    """What it takes, where that is more than all good outcomes of the one step `over`."""
+    agent_type: AgentType | None = None
+    action: Id | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
+    reads: dict[str, ValueRef] = Field(default_factory=dict[str, ValueRef])
+    """Parameters (of a call: fields of its input) that are read when the step begins."""
+    group: int = Field(default=500, ge=1, le=100_000)
+    """For `reduce`: outcomes a task takes."""
+    attempts: int = Field(default=3, ge=1, le=20)
+    """Generations a task may see while its errors are transient."""
+    task_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """Time limit of one task."""
+    error_budget: float = Field(default=0.1, ge=0, le=1)
+    """Share of tasks that may end failed before the job fails."""
+    parallel: int = Field(default=4, ge=1, le=256)
+    """Batches under way at once."""
+    batch: int | None = Field(default=None, ge=1, le=1_000)
+    """Most tasks of a batch; None for as many as five seconds of work."""
+    priority: int | None = Field(default=None, ge=1, le=5)
+    """In place of the job's priority."""
+    tier: Tier = ""
+    wait: WaitPlan | None = None
+    approval: ApprovalPlan | None = None
+    branch: BranchPlan | None = None
+    call: CallPlan | None = None
+
+
+class SourcePin(Frozen):
+    """The source of a job as it was when opened; a file that changed since is refused."""
+
+    path: str
+    size: int
+    sha256: str
+    format: str
+    columns: dict[str, str] = Field(default_factory=dict[str, str])
+    """Payload field -> column of the file."""
+    rows: tuple[dict[str, Any], ...] = ()
+    """The rows themselves, where the input or the template lists them."""
+
+
+class JobPlan(Frozen):
+    """All a workflow needs to decide (at most 64 KiB as JSON)."""
+
+    job: int
+    """Number of the job in the ledger."""
+    key: str
+    """First execution run id of the workflow: the identity of the job."""
+    workflow_id: str
+    template: Id
+    steps: tuple[StepPlan, ...]
+    source: SourcePin | None = None
+    priority: int = Field(default=NORMAL_PRIORITY, ge=1, le=5)
+    tenant: str = ""
+    """For whom the job runs: all tenants of a priority get a fair share."""
+    attributes: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Search attributes that the server knows."""
