@@ -1,4 +1,4 @@
-"""The ASGI application that a replica of the gateway serves: opened by its lifespan, closed by it."""
+"""The ASGI application that a replica of the gateway serves: opened before it, closed by its lifespan."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
-from colony.errors import ColonyError, DeadlineExceeded, Unavailable
+from colony.errors import DeadlineExceeded, Unavailable
 from ray_app.gateway.api.connection import Receive, Scope, Send
 from ray_app.gateway.ports import Gate
-
-_log = structlog.get_logger(__name__)
 
 CHECK_SECONDS: Final = 5.0
 OK: Final = b"ok"
@@ -37,11 +33,19 @@ class LifespanApp:
         self._opened = opened
         self._own = f"/-/stack/{tag}"
         self._served: Served | None = None
+        self._over = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open it, in a task of its own that also closes it. Raises what stands in the way: ASGI would hide it."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._life = asyncio.create_task(self._live(begun), name="gateway")
+        await begun
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One event of ASGI."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._follow(receive, send)
         elif scope["type"] == "http" and scope["path"] == self._own:
             await self._tell(send)
         elif self._served is None:
@@ -59,18 +63,27 @@ class LifespanApp:
         except TimeoutError:
             raise DeadlineExceeded(f"The gateway's own parts do not answer within {CHECK_SECONDS:.0f} s.") from None
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
+    async def _live(self, begun: asyncio.Future[None]) -> None:
         try:
             async with self._opened() as self._served:
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
+                begun.set_result(None)
+                await self._over.wait()
                 self._served = None
-        except (ColonyError, OSError) as error:
-            _log.error("the gateway cannot open", error=str(error))
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.shutdown.complete"})
+        except BaseException as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)
+
+    async def _follow(self, receive: Receive, send: Send) -> None:
+        """`startup` finds it open; `shutdown` closes it."""
+        while True:
+            kind = (await receive())["type"].removeprefix("lifespan.")
+            if kind == "shutdown" and self._life is not None:
+                self._over.set()
+                await self._life
+            await send({"type": f"lifespan.{kind}.complete"})
+            if kind == "shutdown":
+                return
 
     async def _tell(self, send: Send) -> None:
         headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(OK)).encode())]

@@ -49,8 +49,9 @@ class GatewayShell:
         self._owner = owner
         self._live = LifespanApp(self._opened, stack_tag(self._home))
 
-    def __serve_build_asgi_app__(self) -> LifespanApp:
-        """What Serve serves."""
+    async def __serve_build_asgi_app__(self) -> LifespanApp:
+        """What Serve serves. Raises what keeps it from opening, so that Serve shows it."""
+        await self._live.start()
         return self._live
 
     async def check_health(self) -> None:

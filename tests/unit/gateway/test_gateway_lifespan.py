@@ -13,7 +13,6 @@ from colony.errors import DeadlineExceeded, Unavailable
 from ray_app.gateway import lifespan
 from ray_app.gateway.lifespan import LifespanApp, Served
 from ray_app.gateway.ports import Gate
-from tests.eventually import assert_eventually
 
 
 class Answering:
@@ -72,9 +71,9 @@ async def test_it_serves_while_it_lives() -> None:
     assert await replica.status("/-/stack/abc") == 503
     with pytest.raises(Unavailable):
         await replica.live.check()
+    await replica.live.start()
     life = asyncio.create_task(replica.lives())
     replica.order("startup")
-    await assert_eventually(lambda: bool(replica.said))
     assert await replica.status("/-/stack/abc") == 200
     assert await replica.status("/-/stack/other") == 418
     await replica.live.check()
@@ -85,21 +84,19 @@ async def test_it_serves_while_it_lives() -> None:
     assert await replica.status("/-/stack/abc") == 503
 
 
-async def test_what_cannot_open_says_so() -> None:
+async def test_what_cannot_open_says_why() -> None:
     replica = Replica(Unavailable("no ledger"))
-    replica.order("startup")
-    await replica.lives()
-    assert replica.said == ["lifespan.startup.failed"]
+    with pytest.raises(Unavailable, match="no ledger"):
+        await replica.live.start()
 
 
 async def test_a_gate_that_hangs_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifespan, "CHECK_SECONDS", 0.01)
     replica = Replica()
-    life = asyncio.create_task(replica.lives())
-    replica.order("startup")
-    await assert_eventually(lambda: bool(replica.said))
+    await replica.live.start()
     replica.gate.hangs = True
     with pytest.raises(DeadlineExceeded):
         await replica.live.check()
+    replica.order("startup")
     replica.order("shutdown")
-    await life
+    await replica.lives()
