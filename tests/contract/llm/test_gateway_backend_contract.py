@@ -1,4 +1,4 @@
-"""What every backend promises: the scripted twin, a real llama.cpp server through each adapter that fits, and Ollama."""
+"""What every backend promises: the twin, a real llama.cpp server through each adapter that fits it, and Ollama."""
 
 from __future__ import annotations
 
