@@ -125,6 +125,6 @@ def trouble_of(found: ServeState) -> str:
     running = found.applications.get(NAME)
     if running is None:
         return ""
-    messages = [one.message for one in running.deployments.values()] + [running.message]
-    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    messages = [*(one.message for one in running.deployments.values()), running.message]
+    found_lines = [message.strip().splitlines() for message in messages if message.strip()]
+    return found_lines[0][-1].strip()[:300] if found_lines else ""

@@ -69,6 +69,6 @@ def test_the_version_follows_what_the_gateway_reads_and_nothing_else() -> None:
 
 def test_the_last_line_of_what_serve_says_is_the_trouble() -> None:
     message = "Traceback\n  File x\nRuntimeError: no ledger\n\n"
-    running = {"status": "DEPLOY_FAILED", "deployments": {"gateway": {"message": message}}}
+    running = {"message": "Failed.", "deployments": {"gateway-owner": {}, "gateway": {"message": message}}}
     assert trouble_of(ServeState.model_validate({"applications": {NAME: running}})) == "RuntimeError: no ledger"
     assert trouble_of(ServeState()) == ""
