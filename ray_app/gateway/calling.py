@@ -87,18 +87,27 @@ class Calls:
     async def _called(
         self, ask: Ask, trail: Trail, work: Callable[[Backend, BackendCall], Awaitable[T]]
     ) -> tuple[Grant, BackendCall, T]:
-        """Do `work` on a replica, and on another one when the first fails. The grant of success is still held."""
+        """Do `work` on a replica, and once elsewhere when that has trouble of its own, or lost its model.
+
+        The grant of success is still held.
+        """
         fittings = await self._fittings(ask)
         avoid: tuple[str, ...] = ()
+        trouble: ColonyError | None = None
         while True:
-            grant, call = await self._granted(ask, fittings, trail, avoid)
+            try:
+                grant, call = await self._granted(ask, fittings, trail, avoid)
+            except ColonyError as refusal:
+                # There is nobody to fall back to: what the first one said tells the caller more.
+                raise trouble or refusal from None
             try:
                 done = await work(self._replica(grant), call)
             except BaseException as error:
                 await self._failed(grant, error, call, trail)
                 avoid += (grant.replica,)
-                if len(avoid) == TRIES or not elsewhere(error):
+                if len(avoid) == TRIES or not isinstance(error, Transient | NotFound):
                     raise
+                trouble = trouble or error
             else:
                 trail.first_piece()
                 return grant, call, done
@@ -186,11 +195,6 @@ class Calls:
 
     def _config(self, backend: str) -> BackendConfig:
         return next(config for name, config in self._plan.backends.items() if name == backend)
-
-
-def elsewhere(error: BaseException) -> bool:
-    """Whether another replica or model may do what this one did not: its own trouble, or a model it lost."""
-    return isinstance(error, Transient | NotFound)
 
 
 async def _begin(replica: Backend, call: BackendCall) -> tuple[Chunk, AsyncGenerator[Chunk]]:

@@ -60,9 +60,11 @@ def _of_tier(tier: str, kind: Kind, plan: GatewayPlan, served: Served) -> Iterat
 
 def _of_model(model: str, plan: GatewayPlan, served: Served) -> Iterator[Target]:
     for name, config in plan.backends.items():
-        known = {entry.name for entry in served.get(name, ())}
-        if model in known or (not known and model in config.models):
-            yield Target(backend=name, model=model)
+        known = {entry.name for entry in served.get(name, ())} or set(config.models)
+        # Ollama's clients leave out the tag `latest`.
+        found = next((each for each in (model, f"{model}:latest") if each in known), "")
+        if found:
+            yield Target(backend=name, model=found)
 
 
 def _first(backend: str, kind: Kind, plan: GatewayPlan, served: Served) -> str:

@@ -271,6 +271,14 @@ async def test_a_refusal_is_told_and_neither_tried_elsewhere_nor_held_against_th
         await assert_eventually(s.idle)
 
 
+async def test_a_backend_that_asks_to_be_left_alone_is_told_of_as_that_where_there_is_no_other() -> None:
+    async with stage() as s:
+        s.a[0].then(Overloaded("too much", retry_after=7.0))
+        with pytest.raises(Overloaded, match="too much") as told:
+            await s.gate.answer(ask(model="small"))
+        assert told.value.retry_after == 7.0
+
+
 async def test_an_unknown_model_is_not_found_and_a_removed_one_is_looked_up_again() -> None:
     async with stage() as s:
         with pytest.raises(NotFound, match=r"'nobody'"):

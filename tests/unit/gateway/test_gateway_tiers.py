@@ -54,6 +54,11 @@ def test_a_model_goes_to_the_backends_that_serve_it() -> None:
     assert targets_of(ask(model="huge"), plan(), SERVED) == (Target(backend="big", model="huge"),)
 
 
+def test_the_tag_latest_may_be_left_out() -> None:
+    served = {"big": (ServedModel(name="llama:latest", context=512),)}
+    assert targets_of(ask(model="llama"), plan(), served) == (Target(backend="big", model="llama:latest"),)
+
+
 def test_a_configured_model_is_trusted_before_its_backend_has_answered() -> None:
     assert targets_of(ask(model="tiny"), plan(), {}) == (Target(backend="small", model="tiny"),)
 
