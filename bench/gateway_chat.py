@@ -100,9 +100,10 @@ def tokens_of(reply: Reply, *, stream: bool) -> int:
 
 async def _consumer(server: Server, number: int, work: Iterator[int], first: list[float], *, stream: bool) -> int:
     tokens = 0
-    async with open_connection(server.url, server.key) as connection:
-        for _ in work:
+    for _ in work:
+        # A connection for each request: llama.cpp closes its own after a stream.
+        async with open_connection(server.url, server.key) as connection:
             reply = await connection.post(PATH, chat(server.model, story(), stream=stream), headers_of(number))
-            tokens += tokens_of(reply, stream=stream)
-            first.append(reply.first)
+        tokens += tokens_of(reply, stream=stream)
+        first.append(reply.first)
     return tokens
