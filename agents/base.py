@@ -117,6 +117,10 @@ class AgentContext(Protocol):
         """A file below the configured data roots. Raises `NotPermitted`, `NotFound`."""
         ...
 
+    async def list_files(self, path: str) -> Sequence[str]:
+        """Paths of the files in a folder below the data roots, sorted; a file lists itself. Raises as `read_file`."""
+        ...
+
     async def ask(
         self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
     ) -> Mapping[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import orjson
 from agents.base import Model, Page
 from colony.clock import Clock
 from colony.contracts import DurableMessage
-from colony.errors import BadInput, Fenced, NotFound, NotPermitted
+from colony.data_files import list_below, read_below
+from colony.errors import BadInput, Fenced, NotPermitted
 from colony.fetch import FetchedPage
 from colony.ids import AgentId, Id, agent_subject
 from colony.ledger.port import Ledger
@@ -33,8 +33,6 @@ from colony.messaging.port import Envelope, Messenger
 from ray_app.population import AgentCell, LiveAgent
 
 _NOTHING: Mapping[str, Any] = {}
-MAX_FILE = 16 * 1024 * 1024
-"""Most bytes `read_file` returns."""
 
 
 class Fetcher(Protocol):
@@ -138,18 +136,12 @@ class Surroundings:
             raise Fenced("The lease of this host has run out.")
 
     def read(self, path: str) -> bytes:
-        """A file below the data roots, symlinks resolved before the check. Blocks."""
-        found = Path(path).resolve()
-        if not any(found.is_relative_to(root.resolve()) for root in self._roots):
-            raise NotPermitted(f"{path[:200]!r} is not below a data root.", remedy="See data_roots.")
-        try:
-            with os.fdopen(os.open(found, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                content = file.read(MAX_FILE + 1)
-        except OSError as error:
-            raise NotFound(f"{path[:200]!r} cannot be read: {error.strerror}.") from error
-        if len(content) > MAX_FILE:
-            raise BadInput(f"{path[:200]!r} is larger than {MAX_FILE} bytes.")
-        return content
+        """A file below the data roots. Blocks; raises as `colony.data_files.read_below`."""
+        return read_below(path, self._roots)
+
+    def listing(self, path: str) -> list[str]:
+        """The files of a folder below the data roots. Blocks; raises as `colony.data_files.list_below`."""
+        return list_below(path, self._roots)
 
 
 class HostContext:
@@ -214,6 +206,10 @@ class HostContext:
     async def read_file(self, path: str) -> bytes:
         """See `AgentContext`."""
         return await asyncio.to_thread(self._around.read, path)
+
+    async def list_files(self, path: str) -> Sequence[str]:
+        """See `AgentContext`."""
+        return await asyncio.to_thread(self._around.listing, path)
 
     async def ask(
         self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0

@@ -1,7 +1,7 @@
 """The in-process twin of the hosts: a `BatchRunner` that runs agents over a ledger, for tests and for trying out.
 
-It keeps the ledger's rules (lease, shard epochs, fenced commits) but none of a host's limits: no mailboxes, no
-messages, no model.
+It keeps the ledger's rules (lease, shard epochs, fenced commits) but none of a host's limits: no mailboxes and no
+messages; files and a model where it is given them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -18,6 +19,7 @@ import orjson
 from agents.base import Agent, AgentResult, AgentTask, Model, Page
 from colony.clock import Clock, SystemClock
 from colony.contracts import MAX_PAYLOAD, BatchProgress, BatchReport, BatchRequest, OutcomeRow, StateRow, TaskRow
+from colony.data_files import list_below, read_below
 from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
@@ -60,13 +62,25 @@ class NoModel:
 class LocalContext:
     """What an agent may use in process: results of earlier steps, its state, time. See `agents.base.AgentContext`."""
 
-    def __init__(self, ledger: Ledger, job: int, agent_id: AgentId, state: Mapping[str, Any], clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        job: int,
+        agent_id: AgentId,
+        state: Mapping[str, Any],
+        clock: Clock,
+        *,
+        roots: Sequence[Path] = (),
+        model: Model | None = None,
+    ) -> None:
+        """Without `roots` no file is readable, without `model` there is none."""
         self._ledger = ledger
+        self._roots = tuple(roots)
         self._job = job
         self._agent_id = agent_id
         self._state = state
         self._clock = clock
-        self._model = NoModel()
+        self._model: Model = NoModel() if model is None else model
 
     @property
     def agent_id(self) -> AgentId:
@@ -97,8 +111,12 @@ class LocalContext:
         raise NotPermitted("There is no network here.")
 
     async def read_file(self, path: str) -> bytes:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There are no files here.")
+        """See `AgentContext`."""
+        return await asyncio.to_thread(read_below, path, self._roots)
+
+    async def list_files(self, path: str) -> Sequence[str]:
+        """See `AgentContext`."""
+        return await asyncio.to_thread(list_below, path, self._roots)
 
     async def ask(
         self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
@@ -118,8 +136,19 @@ class LocalContext:
 class LocalRunner:
     """Runs batches in this process. Open it with `local_runner`."""
 
-    def __init__(self, ledger: Ledger, agents: Mapping[AgentType, type[Agent]], incarnation: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        agents: Mapping[AgentType, type[Agent]],
+        incarnation: str,
+        *,
+        roots: Sequence[Path] = (),
+        model: Model | None = None,
+    ) -> None:
+        """As `local_runner`; `incarnation` holds a lease already."""
         self._ledger = ledger
+        self._roots = tuple(roots)
+        self._model = model
         self._types = dict(agents)
         self._incarnation = incarnation
         self._agents: dict[AgentId, Agent] = {}
@@ -174,7 +203,7 @@ class LocalRunner:
         started = time.perf_counter()
         try:
             agent = self._agent(agent_id, step)
-            context = LocalContext(self._ledger, plan.job, agent_id, self._states.get(agent_id, {}), self._clock)
+            context = self._context(plan.job, agent_id)
             async with asyncio.timeout(step.task_seconds):
                 result = await agent.handle(task, context)
             value = _encoded(result)
@@ -184,6 +213,10 @@ class LocalRunner:
         except Exception as error:  # noqa: BLE001 -- an agent is code of users: whatever it raises ends this task only
             transient = isinstance(error, Transient)
             return _bad(row, agent_id, type(error).__name__, str(error), transient, started), None
+
+    def _context(self, job: int, agent_id: AgentId) -> LocalContext:
+        state = self._states.get(agent_id, {})
+        return LocalContext(self._ledger, job, agent_id, state, self._clock, roots=self._roots, model=self._model)
 
     def _good(
         self, row: TaskRow, agent_id: AgentId, result: AgentResult, value: bytes, started: float
@@ -206,11 +239,20 @@ class LocalRunner:
 
 
 @asynccontextmanager
-async def local_runner(ledger: Ledger, agents: Mapping[AgentType, type[Agent]]) -> AsyncGenerator[LocalRunner]:
-    """A runner that owns all shards of `ledger` until it is closed: there must be no other host."""
+async def local_runner(
+    ledger: Ledger,
+    agents: Mapping[AgentType, type[Agent]],
+    *,
+    roots: Sequence[Path] = (),
+    model: Model | None = None,
+) -> AsyncGenerator[LocalRunner]:
+    """A runner that owns all shards of `ledger` until it is closed: there must be no other host.
+
+    Its agents read files below `roots` and ask `model`; without them there is neither.
+    """
     incarnation = str(uuid.uuid4())
     await ledger.start_lease(incarnation, _HOST, _LEASE_SECONDS)
-    runner = LocalRunner(ledger, agents, incarnation)
+    runner = LocalRunner(ledger, agents, incarnation, roots=roots, model=model)
     try:
         await runner.claim()
         yield runner

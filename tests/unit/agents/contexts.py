@@ -74,6 +74,12 @@ class Bench:
             raise NotFound(f"There is no {path}.")
         return self._files[path]
 
+    async def list_files(self, path: str) -> Sequence[str]:
+        found = sorted(name for name in self._files if name == path or name.startswith(f"{path}/"))
+        if not found:
+            raise NotFound(f"There is no {path}.")
+        return found
+
     async def ask(
         self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
     ) -> Mapping[str, Any]:
