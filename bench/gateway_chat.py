@@ -72,9 +72,10 @@ async def one_at_a_time(server: Server, requests: int) -> list[float]:
     """Seconds of each request for one token, one after another."""
     async with open_connection(server.url, server.key) as connection:
         found: list[float] = []
-        for _ in range(requests):
+        for number in range(requests):
             body = chat(server.model, "Say yes.", tokens=1)
-            reply = await connection.post(PATH, body, headers_of(0))
+            # Another name each time: ten requests a second is all that one agent may send.
+            reply = await connection.post(PATH, body, headers_of(number))
             tokens_of(reply, stream=False)
             found.append(reply.seconds)
         return found
