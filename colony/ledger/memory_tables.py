@@ -10,6 +10,7 @@ from colony.contracts import AgentSpec, Artifact, BadRow, DurableMessage, JobSta
 from colony.errors import Fenced, NotFound
 from colony.ids import SHARDS, AgentId
 from colony.jobs import JobPlan
+from colony.ledger.submissions import Submission
 from colony.llm.contracts import CachedAnswer, LlmCall
 
 
@@ -114,6 +115,10 @@ class MemoryTables:
         self.llm_jobs: dict[str, LlmJobRow] = {}
         self.llm_cache: dict[bytes, tuple[CachedAnswer, float]] = {}
         """Key -> (answer, monotonic time when it was put)."""
+        self.submissions: dict[str, Submission] = {}
+        self.last_submission = 0
+        self.settled_submissions: dict[str, float] = {}
+        """Workflow id -> when, by the wall clock."""
 
     def step(self, job: int, step: int) -> StepTable:
         """The tables of a step; an empty one if it has none yet."""

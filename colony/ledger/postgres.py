@@ -18,6 +18,7 @@ from colony.ledger.postgres_loads import PostgresLoads
 from colony.ledger.postgres_messages import PostgresMessages
 from colony.ledger.postgres_outcomes import PostgresOutcomes
 from colony.ledger.postgres_retention import PostgresRetention
+from colony.ledger.postgres_submissions import PostgresSubmissions
 
 
 class PostgresLedger(
@@ -28,6 +29,7 @@ class PostgresLedger(
     PostgresMessages,
     PostgresLlm,
     PostgresRetention,
+    PostgresSubmissions,
 ):
     """See `Ledger`. Open it with `open_ledger`."""
 
