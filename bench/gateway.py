@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 from collections.abc import Sequence
 from typing import Any, Final
@@ -34,6 +35,7 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
     pairs = await _saturations(console, model, front, runs)
     alone = [await saturate(model, 1, 6, stream=False) for _ in range(runs)]
     latency = await _latency(model, front, runs)
+    console.print(f"  at one in flight: {latency[-1][0]:.1f} ms bare, {latency[-1][1]:.1f} ms through", highlight=False)
     cached = [await cached_answers(front) for _ in range(runs)]
     console.print(f"  cached: {cached[-1].requests_per_second:,.0f} requests/s", highlight=False)
     consumers = await consume(console, front, QUICK_SECONDS if quick else CONSUMER_SECONDS)
@@ -53,7 +55,7 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
                 "p95_ms": _spread([run.p95_ms for run in cached]),
             },
             "consumers": consumers,
-            "gateway_pss_mb": gateway_megabytes(),
+            "gateway_pss_mb": await asyncio.to_thread(gateway_megabytes),
             "slots": slots,
         },
         baseline={
