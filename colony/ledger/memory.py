@@ -8,12 +8,13 @@ from colony.ledger.memory_jobs import MemoryJobs
 from colony.ledger.memory_llm import MemoryLlm
 from colony.ledger.memory_messages import MemoryMessages
 from colony.ledger.memory_retention import MemoryRetention
+from colony.ledger.memory_sites import MemorySites
 from colony.ledger.memory_submissions import MemorySubmissions
 from colony.ledger.memory_tables import MemoryTables
 from colony.ledger.memory_tasks import MemoryTasks
 
 
-class MemoryLedger(MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages, MemoryLlm, MemoryRetention, MemorySubmissions):
+class MemoryLedger(MemorySites, MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages, MemoryLlm, MemoryRetention, MemorySubmissions):
     """See `Ledger`. Leases run by the monotonic time of `clock`; all who would share a database share one object."""
 
     def __init__(self, clock: Clock) -> None:

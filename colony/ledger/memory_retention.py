@@ -62,6 +62,7 @@ class MemoryRetention:
                     del tables.steps[key]
                 tables.artifacts.pop(number, None)
                 tables.bad_rows.pop(number, None)
+                tables.monitors.pop(number, None)
                 if row.plan.key not in self._counted():
                     tables.llm_jobs.pop(row.plan.key, None)
         return found

@@ -10,6 +10,7 @@ from colony.contracts import AgentSpec, Artifact, BadRow, DurableMessage, JobSta
 from colony.errors import Fenced, NotFound
 from colony.ids import SHARDS, AgentId
 from colony.jobs import JobPlan
+from colony.ledger.memory_monitor_table import MonitorTable
 from colony.ledger.submissions import Submission
 from colony.llm.contracts import CachedAnswer, LlmCall
 
@@ -102,6 +103,7 @@ class MemoryTables:
         self.steps: dict[tuple[int, int], StepTable] = {}
         self.bad_rows: dict[int, dict[int, BadRow]] = {}
         self.artifacts: dict[int, dict[str, Artifact]] = {}
+        self.monitors: dict[int, MonitorTable] = {}
         self.messages: dict[str, DurableMessage] = {}
         self.tried_messages: dict[str, list[str]] = {}
         """Message -> incarnations that have it in flight, or had it when they ended."""

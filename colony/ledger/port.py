@@ -30,6 +30,7 @@ from colony.contracts import (
 from colony.ids import AgentId, AgentType
 from colony.jobs import JobPlan, SourcePin, StepPlan
 from colony.ledger.retention import RetentionLedger
+from colony.ledger.sites import SiteLedger
 from colony.ledger.submissions import SubmissionLedger
 from colony.llm.contracts import CachedAnswer, JobBudget, LlmCall, ModelUse
 
@@ -335,7 +336,7 @@ class LlmLedger(Protocol):
         ...
 
 
-class Ledger(FleetLedger, JobLedger, MessageLedger, LlmLedger, RetentionLedger, SubmissionLedger, Protocol):
+class Ledger(SiteLedger, FleetLedger, JobLedger, MessageLedger, LlmLedger, RetentionLedger, SubmissionLedger, Protocol):
     """The whole ledger, as one object a process holds."""
 
     async def ping(self) -> float:

@@ -18,6 +18,7 @@ from colony.ledger.postgres_loads import PostgresLoads
 from colony.ledger.postgres_messages import PostgresMessages
 from colony.ledger.postgres_outcomes import PostgresOutcomes
 from colony.ledger.postgres_retention import PostgresRetention
+from colony.ledger.postgres_sites import PostgresSites
 from colony.ledger.postgres_submissions import PostgresSubmissions
 
 
@@ -29,6 +30,7 @@ class PostgresLedger(
     PostgresMessages,
     PostgresLlm,
     PostgresRetention,
+    PostgresSites,
     PostgresSubmissions,
 ):
     """See `Ledger`. Open it with `open_ledger`."""
