@@ -19,9 +19,8 @@ from control.session import endpoints_here
 from control.settings import load_settings
 
 RUNS: Final = 3
-IN_FLIGHT: Final = (16, 64)
-ROUNDS: Final = 2
-"""Requests of each consumer in a run at saturation."""
+ROUNDS: Final = {16: 3, 64: 1}
+"""Requests in flight -> requests of each consumer in a run at saturation."""
 
 SINGLE: Final = 40
 CONSUMER_SECONDS: Final = 600.0
@@ -77,14 +76,14 @@ async def _saturations(console: Console, bare: Server, gateway: Server, runs: in
     found: Pairs = {}
     for number in range(runs):
         for stream in (False, True):
-            for in_flight in IN_FLIGHT:
+            for in_flight, rounds in ROUNDS.items():
                 name = f"{in_flight} streamed" if stream else str(in_flight)
                 speeds, firsts = found.setdefault(name, ([], []))
                 # Who goes first changes from run to run: a machine that grows slower must not favour one of them.
                 order = (bare, gateway) if number % 2 == 0 else (gateway, bare)
                 done: dict[str, Saturation] = {}
                 for server in order:
-                    done[server.url] = await saturate(server, in_flight, in_flight * ROUNDS, stream=stream)
+                    done[server.url] = await saturate(server, in_flight, in_flight * rounds, stream=stream)
                 theirs, ours = done[bare.url], done[gateway.url]
                 speeds.append((theirs.tokens_per_second, ours.tokens_per_second))
                 if stream:
