@@ -10,7 +10,14 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowQueryFailedError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import (
@@ -71,6 +78,13 @@ async def connect(endpoint: TemporalEndpoint, *, timeout: float = 60.0) -> Async
     yield client
 
 
+async def connect_later(endpoint: TemporalEndpoint) -> Client:
+    """A client that connects with its first call, and again after each outage; nothing is waited for now."""
+    return await Client.connect(
+        endpoint.address, namespace=endpoint.namespace, data_converter=pydantic_data_converter, lazy=True
+    )
+
+
 async def start_job(
     client: Client,
     template: str,
@@ -78,8 +92,9 @@ async def start_job(
     workflow_id: str | None = None,
     *,
     queue: str = WORKFLOW_QUEUE,
+    memo: Mapping[str, Any] | None = None,
 ) -> StartedJob:
-    """Start a job. Raises `AlreadyExists` when the id was used before, running or closed."""
+    """Start a job, with notes that stay with it. Raises `AlreadyExists` when the id was used, running or closed."""
     name = workflow_id or f"{template}-{uuid.uuid4().hex[:12]}"
     if not 1 <= len(name) <= 200 or not name.isprintable():
         raise BadInput("A workflow id has 1 to 200 printable characters.")
@@ -89,6 +104,7 @@ async def start_job(
             dict(input),
             id=name,
             task_queue=queue,
+            memo=memo,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             rpc_timeout=timedelta(seconds=_RPC_SECONDS),
@@ -118,6 +134,18 @@ async def cancel_job(client: Client, workflow_id: str) -> None:
         await handle.cancel(rpc_timeout=deadline)
 
 
+async def update_job(client: Client, workflow_id: str, update: str, *arguments: Any) -> Any:
+    """Ask a running job to change something, and wait until it has; what the update returns.
+
+    Raises what the job refuses it with, `NotFound` when there is none or it has ended, and `DeadlineExceeded` when no
+    worker takes it up in time: it may be done later.
+    """
+    with _translated(workflow_id):
+        return await client.get_workflow_handle(workflow_id).execute_update(  # pyright: ignore[reportUnknownMemberType] -- an overload of the SDK
+            update, args=arguments, rpc_timeout=timedelta(seconds=_RPC_SECONDS)
+        )
+
+
 async def job_progress(client: Client, workflow_id: str) -> Progress:
     """Where a job stands; also of ended jobs, while a worker runs. Raises `NotFound`, `Unavailable`."""
     with _translated(workflow_id):
@@ -138,6 +166,10 @@ def _translated(workflow_id: str) -> Generator[None]:
         ) from None
     except WorkflowFailureError as error:
         raise _ended(workflow_id, error) from error
+    except WorkflowUpdateFailedError as error:
+        raise to_colony_error(error.cause) from error
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise DeadlineExceeded(f"Job {workflow_id[:200]!r} did not answer in time.") from error
     except WorkflowQueryFailedError as error:
         raise Unavailable(f"Job {workflow_id[:200]!r} did not answer: {str(error)[:300]}.") from error
     except RPCError as error:

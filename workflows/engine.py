@@ -1,0 +1,124 @@
+"""What the HTTP API asks of the workflow engine: a port, and the real one on Temporal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from colony.errors import AlreadyExists, ColonyError, NotFound, Unavailable
+from workflows.client import await_job, cancel_job, start_job, update_job
+
+MARK: Final = "submission"
+"""Name of the memo with the mark of the submission that started a job."""
+
+_PING: Final = timedelta(seconds=2)
+_ANSWER: Final = timedelta(seconds=10)
+_LOOK_SECONDS: Final = 5.0
+_BAD_ENDS: Final = frozenset(
+    {
+        WorkflowExecutionStatus.FAILED,
+        WorkflowExecutionStatus.CANCELED,
+        WorkflowExecutionStatus.TERMINATED,
+        WorkflowExecutionStatus.TIMED_OUT,
+    }
+)
+
+
+class JobEngine(Protocol):
+    """Starts and steers jobs. All methods raise `Unavailable` or `DeadlineExceeded` while the engine is away."""
+
+    async def start(self, template: str, given: Mapping[str, Any], workflow_id: str, mark: str) -> str:
+        """Start a job that carries `mark`; returns its key. Again with the same mark changes nothing.
+
+        Raises `AlreadyExists` when the id was used by anybody else, `BadInput` for what the engine cannot take.
+        """
+        ...
+
+    async def cancel(self, workflow_id: str) -> None:
+        """Ask a job to stop. Raises `NotFound` when there is none or it has ended."""
+        ...
+
+    async def update(self, workflow_id: str, name: str, *arguments: Any) -> Any:
+        """Have a running job change something: `pause`, `resume`, `approve`, `set_priority`.
+
+        Raises `NotFound` when there is none or it has ended, and what it refuses the change with.
+        """
+        ...
+
+    async def failure(self, workflow_id: str) -> ColonyError | None:
+        """The error a job ended with; None while it runs and when it ended well. Raises `NotFound`."""
+        ...
+
+    async def ping(self) -> float:
+        """Seconds of one round trip to a service that can start jobs."""
+        ...
+
+
+class TemporalEngine:
+    """See `JobEngine`. The client may be one that connects later."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def start(self, template: str, given: Mapping[str, Any], workflow_id: str, mark: str) -> str:
+        """See `JobEngine`."""
+        with _reached():
+            try:
+                return (await start_job(self._client, template, given, workflow_id, memo={MARK: mark})).key
+            except AlreadyExists:
+                # Perhaps by an earlier attempt whose answer was lost.
+                found = await self._described(workflow_id)
+                if await found.memo_value(MARK, None) != mark:
+                    raise
+                return found.raw_description.workflow_execution_info.first_run_id or found.run_id
+
+    async def cancel(self, workflow_id: str) -> None:
+        """See `JobEngine`."""
+        with _reached():
+            await cancel_job(self._client, workflow_id)
+
+    async def update(self, workflow_id: str, name: str, *arguments: Any) -> Any:
+        """See `JobEngine`."""
+        with _reached():
+            return await update_job(self._client, workflow_id, name, *arguments)
+
+    async def failure(self, workflow_id: str) -> ColonyError | None:
+        """See `JobEngine`."""
+        with _reached():
+            found = await self._described(workflow_id)
+            if found.status not in _BAD_ENDS:
+                return None
+            try:
+                await await_job(self._client, workflow_id, timeout=_LOOK_SECONDS)
+            except ColonyError as error:
+                return error
+        return None
+
+    async def ping(self) -> float:
+        """See `JobEngine`. Asks for a job that nobody starts: the answer comes from behind the database."""
+        started = time.perf_counter()
+        with _reached(), suppress(NotFound):
+            await self._described("colony-ready", timeout=_PING)
+        return time.perf_counter() - started
+
+    async def _described(self, workflow_id: str, *, timeout: timedelta = _ANSWER) -> WorkflowExecutionDescription:
+        return await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=timeout)
+
+
+@contextmanager
+def _reached() -> Generator[None]:
+    try:
+        yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise NotFound("Temporal knows no such job.") from error
+        raise Unavailable(f"Temporal cannot answer now: {error.message[:200]}.") from error
+    except RuntimeError as error:
+        # What the client raises when its first connection fails.
+        raise Unavailable(f"Temporal does not answer: {str(error)[:200]}.") from error
