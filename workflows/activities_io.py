@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from workflows.templates import templates_of
 
 _BEAT_SECONDS = 2.0
 _TELL_SECONDS = 2.0
+_LOOKS = 10
+_LOOK_SECONDS = 3.0
 _NO_REQUEST: Mapping[str, Any] = {}
 
 
@@ -42,8 +44,13 @@ class IoActivities:
         messenger: Messenger | None = None,
         *,
         fleet: FleetLedger | None = None,
+        dispatching: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """With `fleet`, a job whose steps need a type that has no agents is refused instead of waiting in silence."""
+        """With `fleet`, a job whose steps need a type that has no agents is refused instead of waiting in silence.
+
+        `dispatching` says whether a dispatcher lives now; without it, one that takes no work counts as dead.
+        """
+        self._dispatching = dispatching
         self._ledger = ledger
         self._fleet = fleet
         self._templates = templates_of(config)
@@ -53,7 +60,15 @@ class IoActivities:
     @property
     def activities(self) -> list[object]:
         """All of them, for a worker."""
-        return [self.open_job, self.load_step, self.tally_step, self.report, self.cancel_job, self.close_job]
+        return [
+            self.open_job,
+            self.load_step,
+            self.tally_step,
+            self.report,
+            self.cancel_job,
+            self.close_job,
+            self.dispatcher_lives,
+        ]
 
     @activity.defn(name=names.OPEN_JOB)
     async def open_job(self, request: OpenJob) -> JobPlan:
@@ -131,6 +146,18 @@ class IoActivities:
         """Close the job; once closed it stays as it is."""
         async with _beating():
             await self._ledger.close_job(request.job, request.state, request.reason)
+
+    @activity.defn(name=names.DISPATCHER_LIVES)
+    async def dispatcher_lives(self) -> bool:
+        """Whether a dispatcher lives; looks for a while before it says no, since one may just be starting again."""
+        if self._dispatching is None:
+            return False
+        async with _beating():
+            for _ in range(_LOOKS):
+                if await self._dispatching():
+                    return True
+                await asyncio.sleep(_LOOK_SECONDS)
+        return False
 
 
 @asynccontextmanager

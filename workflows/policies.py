@@ -25,7 +25,13 @@ STICKY_SECONDS: Final = 2.0
 """A workflow whose worker died goes on elsewhere after this."""
 
 STALL_SECONDS: Final = 600.0
-"""A batch that gets nothing done for so long (no host, overload, no dispatcher) fails its job."""
+"""A step that gets nothing done for so long (no host, overload, no dispatcher) fails its job.
+
+Batches that only wait for a busy dispatcher are no failure: they are handed out again while one lives.
+"""
+
+DISPATCHER_SECONDS: Final = 60.0
+"""Time to find out whether a dispatcher lives; longer than one takes to be started again."""
 
 IO_SECONDS: Final = 3600.0
 """Most one activity on the ledger or a source may take."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from colony.contracts import BatchReport, BatchRequest, StepCounts
@@ -14,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.contracts import Range, StepCursor, StepRef, StepTally
     from workflows.cursor import absorb, next_generation, sweep, take
     from workflows.policies import (
+        DISPATCHER_SECONDS,
         MAX_SWEEPS,
         STALL_SECONDS,
         budget_exceeded,
@@ -23,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         leave_delay,
         should_continue_as_new,
     )
+    from workflows.translate import never_started, ran_out_of_time
 
 _SETTLE_SECONDS = 60.0
 """How long batches of a cancelled job may take to notice it."""
@@ -38,6 +41,8 @@ class StepRun:
         self._progress_at = workflow.time()
         self._idle_rounds = 0
         self._retry_after = 0.0
+        self._not_started = False
+        """Whether a batch came back since nobody took it up."""
         self.cursor = cursor
 
     def progress(self) -> dict[str, object]:
@@ -94,7 +99,8 @@ class StepRun:
             done, _ = await workflow.wait(list(self._running), return_when=asyncio.FIRST_COMPLETED)
             left = False
             for task in done:
-                left |= self._absorb(self._running.pop(task), task.result())
+                handed = self._running.pop(task)
+                left |= self._absorb(handed, self._report_of(task, handed))
             if left:
                 await self._wait_for_hosts()
 
@@ -116,6 +122,20 @@ class StepRun:
             )
             self._running[asyncio.ensure_future(batch)] = handed
 
+    def _report_of(self, task: asyncio.Task[BatchReport], handed: Range) -> BatchReport:
+        """How a batch ended. One that waited in vain for its turn comes back as it was: that is no failure of it."""
+        try:
+            return task.result()
+        except ActivityError as error:
+            if never_started(error):
+                self._not_started = True
+            elif not ran_out_of_time(error) or self._stands_still():
+                raise
+            return BatchReport(left=handed.size, left_reason=Unavailable.__name__)
+
+    def _stands_still(self) -> bool:
+        return workflow.time() - self._progress_at > STALL_SECONDS
+
     def _absorb(self, handed: Range, report: BatchReport) -> bool:
         """Take a report in; True if tasks came back."""
         if report.cancelled:
@@ -136,7 +156,10 @@ class StepRun:
 
     async def _wait_for_hosts(self) -> None:
         self._idle_rounds += 1
-        if workflow.time() - self._progress_at > STALL_SECONDS:
+        if self._not_started:
+            self._not_started = False
+            await self._check_dispatcher()
+        if self._stands_still():
             raise Unavailable(
                 f"Step {self._step.name} got nothing done for {STALL_SECONDS:.0f} s ({self.cursor.left_reason}).",
                 remedy="Look whether hosts run and have room: `colony status`.",
@@ -144,6 +167,20 @@ class StepRun:
         delay = leave_delay(self.cursor.left_reason, self._idle_rounds, retry_after=self._retry_after)
         self._retry_after = 0.0
         await asyncio.sleep(delay)
+
+    async def _check_dispatcher(self) -> None:
+        """Raise `Unavailable` if nothing goes on here and no dispatcher lives; else the step only waits its turn."""
+        if workflow.time() - self._progress_at < STALL_SECONDS:
+            return
+        lives = await workflow.execute_activity(
+            names.DISPATCHER_LIVES, result_type=bool, **io_options(DISPATCHER_SECONDS)
+        )
+        if not lives:
+            raise Unavailable(
+                f"Step {self._step.name}: no dispatcher took work for {STALL_SECONDS:.0f} s, and none lives.",
+                remedy="Look at `colony status` and `colony logs dispatcher`.",
+            )
+        self._progress_at = workflow.time()
 
     def _sweep(self, tally: StepTally) -> None:
         if self.cursor.sweeps >= MAX_SWEEPS:

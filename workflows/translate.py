@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from temporalio import activity
 from temporalio import exceptions as failures
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, FailureError, RetryState, TimeoutType
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from colony.errors import ColonyError, DeadlineExceeded, Permanent, Unavailable, by_name
@@ -51,6 +51,17 @@ def to_colony_error(error: BaseException) -> ColonyError:
     if isinstance(error, FailureError) and error.__cause__ is not None:
         return to_colony_error(error.__cause__)
     return Permanent(bounded(f"{type(error).__name__}: {error}"))
+
+
+def never_started(error: ActivityError) -> bool:
+    """Whether nobody took the activity up in time: all were busy, or there is nobody."""
+    cause = error.__cause__
+    return isinstance(cause, failures.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START
+
+
+def ran_out_of_time(error: ActivityError) -> bool:
+    """Whether the activity was given up since its attempts took too long, waiting between and before them included."""
+    return error.retry_state is RetryState.TIMEOUT
 
 
 def _of_activity(error: ActivityError) -> ColonyError:

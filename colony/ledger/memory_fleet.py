@@ -130,6 +130,11 @@ class MemoryFleet:
         row.expires_at = self._now() + seconds
         return row.term
 
+    async def is_led(self, name: str) -> bool:
+        """See `FleetLedger`."""
+        row = self._tables.leaders.get(name)
+        return row is not None and row.expires_at > self._now()
+
     async def leads(self, name: str, holder: str, term: int) -> bool:
         """See `FleetLedger`."""
         row = self._tables.leaders.get(name)

@@ -97,6 +97,10 @@ class FleetLedger(Protocol):
         """Become or stay leader: returns the term, or None while another holds it."""
         ...
 
+    async def is_led(self, name: str) -> bool:
+        """Whether anybody leads now."""
+        ...
+
     async def leads(self, name: str, holder: str, term: int) -> bool:
         """Whether `holder` still leads in `term`."""
         ...

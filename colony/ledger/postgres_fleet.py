@@ -158,6 +158,12 @@ class PostgresFleet:
             seconds,
         )
 
+    async def is_led(self, name: str) -> bool:
+        """See `FleetLedger`."""
+        return await self._database.value(
+            "SELECT EXISTS (SELECT 1 FROM leader WHERE name = $1 AND expires_at > clock_timestamp())", name
+        )
+
     async def leads(self, name: str, holder: str, term: int) -> bool:
         """See `FleetLedger`."""
         return await self._database.value(

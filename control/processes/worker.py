@@ -21,6 +21,7 @@ from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
 from control.retention import retain
 from control.settings import data_roots, load_settings
+from ray_app.reconciler import LEADER
 from workflows.activities_io import IoActivities
 from workflows.client import connect
 from workflows.closing import OrphanCloser
@@ -62,7 +63,12 @@ async def main() -> None:
         )
         client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
         activities = IoActivities(
-            ledger=ledger, config=config, messenger=messenger, data_roots=data_roots(endpoints, config), fleet=ledger
+            ledger=ledger,
+            config=config,
+            messenger=messenger,
+            data_roots=data_roots(endpoints, config),
+            fleet=ledger,
+            dispatching=lambda: ledger.is_led(LEADER),
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")

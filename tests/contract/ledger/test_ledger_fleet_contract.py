@@ -121,9 +121,12 @@ async def test_one_leader_at_a_time_and_a_new_term_for_each(ledger: Ledger, let_
     assert await ledger.lead("reconciler", "b", 0.2) is None
     assert await ledger.lead("something-else", "b", 0.2) is not None
     assert await ledger.leads("reconciler", "a", term)
+    assert await ledger.is_led("reconciler")
+    assert not await ledger.is_led("nothing")
     assert not await ledger.leads("reconciler", "b", term)
     await let_time_pass(0.3)
     assert not await ledger.leads("reconciler", "a", term)
+    assert not await ledger.is_led("reconciler")
     taken = await ledger.lead("reconciler", "b", 100)
     assert taken is not None
     assert taken == term + 1

@@ -44,6 +44,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         return 2.0
 
     monkeypatch.setattr("workflows.policies.STALL_SECONDS", 2.0)
+    monkeypatch.setattr("workflows.steps.STALL_SECONDS", 2.0)
     monkeypatch.setattr("workflows.policies.batch_deadline", two_seconds)
 
 
@@ -60,7 +61,7 @@ async def test_a_job_without_room_for_it_fails_in_the_end(colony: Opens) -> None
 async def test_a_job_without_a_dispatcher_fails_in_the_end(colony: Opens) -> None:
     async with colony({AgentType("probe"): Probe}, dispatch=False) as here:
         started = await start_job(here.client, "durable_tasks", {"tasks": 10})
-        with pytest.raises(Unavailable, match="schedule-to-start"):
+        with pytest.raises(Unavailable, match="no dispatcher took work"):
             await await_job(here.client, started.workflow_id, timeout=60)
         assert (await here.ledger.job(started.key)).state is JobState.FAILED
 
