@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask
+from agents.content import check_post
 from agents.fields import numbers_of, optional_number, parameters, text_of, texts_of, unknown_action
 from agents.ranges import range_pages
 from agents.skills.measures import pearson, spearman, summarise
@@ -33,6 +34,7 @@ class Analysis:
         "themes": "finds the phrases that a list of texts shares, with their mean sentiment",
         "statistics": "describes a list of numbers, and how it goes with a second one",
         "aggregate_reviews": "adds up a range of judged reviews to partial sums",
+        "check_post": "checks a draft: length, reading ease, repetition, and that its claims trace to passages",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
@@ -46,6 +48,8 @@ class Analysis:
                 return AgentResult(value=_statistics(task.payload))
             case "aggregate_reviews":
                 return AgentResult(value=await _aggregate(task, ctx))
+            case "check_post":
+                return AgentResult(value=check_post(task))
             case _:
                 raise unknown_action(task, self.actions)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from agents.base import AgentContext, AgentResult, AgentTask
+from agents.content import assemble_posts
 from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.ranges import range_pages
 from agents.skills.planning import merge_rows, split_goal, task_for, urls_in
@@ -37,6 +38,7 @@ class Coordination:
         "plan": "splits a goal or a list of items into tasks by agent type",
         "merge": "puts partial results together to one table",
         "merge_reviews": "adds up partial sums to the findings of a report, worded by a language model if there is one",
+        "assemble_posts": "puts posts together to a collection and finds those that are alike",
         "write_report": "writes Markdown from findings",
     }
 
@@ -49,6 +51,8 @@ class Coordination:
                 return AgentResult(value=await _merge(task, ctx))
             case "merge_reviews":
                 return AgentResult(value=await _merge_reviews(task, ctx))
+            case "assemble_posts":
+                return AgentResult(value=await assemble_posts(task, ctx))
             case "write_report":
                 return AgentResult(value=_write_report(task.payload))
             case _:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field, model_validator
 
 from agents.base import AgentContext, AgentResult, AgentTask
+from agents.content import draft_post, revise_post
 from agents.fields import optional_number, parameters, text_of, texts_of, unknown_action
 from agents.skills.chunks import chunk_text
 from agents.skills.hashing import content_hash, near_duplicates
@@ -56,6 +57,8 @@ class Processing:
         "deduplicate": "finds equal and nearly equal texts in a list",
         "chunk": "cuts a text into overlapping pieces that end at sentences",
         "extract": "finds addresses, amounts, dates and key phrases in a text",
+        "draft_post": "drafts a post from cited passages, in a language model's words where there is one",
+        "revise_post": "drafts a post that failed its checks once more, with the reasons",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
@@ -74,6 +77,10 @@ class Processing:
                 return AgentResult(value={"chunks": [chunk._asdict() for chunk in chunks]})
             case "extract":
                 return AgentResult(value=_extracted(text_of(task.payload)))
+            case "draft_post":
+                return AgentResult(value=await draft_post(task, ctx))
+            case "revise_post":
+                return AgentResult(value=await revise_post(task, ctx))
             case _:
                 raise unknown_action(task, self.actions)
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, cast
 from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask
+from agents.content import gather
 from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.skills.chunks import chunk_text
 from agents.skills.phrases import keyphrases
@@ -35,12 +36,15 @@ class Research:
         "search": "finds the passages of the given files, urls or passages that match a query best",
         "extract": "quotes the sentences of the sources that answer a query, each with a citation",
         "summarise": "picks the sentences of the sources that say most",
+        "gather": "finds the passages of a corpus that speak of the topic of a post",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
         """See `agents.base.Agent`."""
         if task.action not in self.actions:
             raise unknown_action(task, self.actions)
+        if task.action == "gather":
+            return AgentResult(value=await gather(task, ctx))
         wanted = parameters(task, _Search)
         query = "" if task.action == "summarise" else text_of(task.payload, "query")
         sources = await _sources(task.payload, ctx)

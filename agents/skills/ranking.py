@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections import Counter
@@ -39,22 +40,40 @@ def terms(text: str) -> list[str]:
     return [word for word in words if word not in FUNCTION_WORDS] or words
 
 
+class Index:
+    """Passages made ready for many questions. `also` holds words that count as if they stood in the passage."""
+
+    def __init__(self, passages: Sequence[Passage], also: Sequence[str] = ()) -> None:
+        self.passages = tuple(passages)
+        extra = also or [""] * len(self.passages)
+        found = (terms(f"{p.text} {words}".strip()) for p, words in zip(self.passages, extra, strict=True))
+        counts = [Counter(words) for words in found]
+        self._lengths = [sum(count.values()) for count in counts]
+        self._mean = sum(self._lengths) / len(self._lengths) if self._lengths else 0.0
+        self._places: dict[str, dict[int, int]] = {}
+        for place, count in enumerate(counts):
+            for term, times in count.items():
+                self._places.setdefault(term, {})[place] = times
+
+    def rarity(self, term: str) -> float:
+        """How much a term tells: the rarer, the more; most for one that is nowhere."""
+        having, total = len(self._places.get(term, ())), len(self.passages)
+        return math.log(1 + (total - having + 0.5) / (having + 0.5))
+
+    def find(self, query: str, *, limit: int = 5) -> list[Hit]:
+        """See `rank`."""
+        scores: dict[int, float] = {}
+        matched: dict[int, list[str]] = {}
+        for term in sorted(set(terms(query))):
+            rarity = self.rarity(term)
+            for place, times in self._places.get(term, {}).items():
+                ratio = _SATURATION * (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * self._lengths[place] / self._mean)
+                scores[place] = scores.get(place, 0.0) + rarity * times * (_SATURATION + 1) / (times + ratio)
+                matched.setdefault(place, []).append(term)
+        best = heapq.nsmallest(limit, scores, key=lambda place: (-round(scores[place], 6), place))
+        return [Hit(self.passages[place], round(scores[place], 6), tuple(matched[place])) for place in best]
+
+
 def rank(query: str, passages: Sequence[Passage], *, limit: int = 5) -> list[Hit]:
     """The best passages for `query`, best first, equal scores in the order given. None without a common word."""
-    wanted = sorted(set(terms(query)))
-    counts = [Counter(terms(passage.text)) for passage in passages]
-    lengths = [sum(count.values()) for count in counts]
-    mean = sum(lengths) / len(lengths) if lengths else 0.0
-    rarity = {term: _rarity(sum(1 for count in counts if term in count), len(counts)) for term in wanted}
-    hits: list[Hit] = []
-    for passage, count, length in zip(passages, counts, lengths, strict=True):
-        matched = tuple(term for term in wanted if term in count)
-        if matched:
-            ratio = _SATURATION * (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * length / mean)
-            score = sum(rarity[term] * count[term] * (_SATURATION + 1) / (count[term] + ratio) for term in matched)
-            hits.append(Hit(passage, round(score, 6), matched))
-    return sorted(hits, key=lambda hit: -hit.score)[:limit]
-
-
-def _rarity(having: int, total: int) -> float:
-    return math.log(1 + (total - having + 0.5) / (having + 0.5))
+    return Index(passages).find(query, limit=limit)

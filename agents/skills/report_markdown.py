@@ -43,7 +43,7 @@ def render_markdown(report: ReviewReport, run: RunFacts) -> str:
 
 def render_generic_markdown(value: Mapping[str, Any], run: RunFacts) -> str:
     """A report for the value of any other template: lists of objects become tables, the rest an outline."""
-    title = _escape(one_line(str(value.get("title") or run.template or "Results"), 120))
+    title = escaped(one_line(str(value.get("title") or run.template or "Results"), 120))
     body = [
         part for key, entry in value.items() if key not in ("kind", "title") for part in _generic(str(key), entry, 2)
     ]
@@ -55,18 +55,18 @@ def run_sections(run: RunFacts) -> list[str]:
     sections: list[str] = []
     if run.phases:
         rows = [(phase.name, f"{phase.seconds:.2f} s", f"{phase.tasks:,}") for phase in run.phases]
-        sections.append("## Where the time went\n\n" + _table(("phase", "time", "tasks"), rows))
+        sections.append("## Where the time went\n\n" + table(("phase", "time", "tasks"), rows))
     if run.bad_rows:
         text = f"## Rows left out\n\n{run.bad_rows:,} {_plural(run.bad_rows, 'row')} of the source became no task."
         if run.bad_row_list:
-            text += "\n\n" + _table(("line", "reason"), [(str(row.line), row.reason) for row in run.bad_row_list])
+            text += "\n\n" + table(("line", "reason"), [(str(row.line), row.reason) for row in run.bad_row_list])
         sections.append(text)
     if run.failed:
         rows = [(name, f"{count:,}") for name, count in sorted(run.failed.items(), key=lambda entry: -entry[1])]
-        sections.append("## Failed tasks\n\n" + _table(("error", "tasks"), rows))
+        sections.append("## Failed tasks\n\n" + table(("error", "tasks"), rows))
     facts = fact_rows(run)
     if facts:
-        sections.append("## The run\n\n" + _table(("fact", "value"), facts))
+        sections.append("## The run\n\n" + table(("fact", "value"), facts))
     return sections
 
 
@@ -89,7 +89,7 @@ def fact_rows(run: RunFacts) -> list[tuple[str, str]]:
 
 
 def _of(run: RunFacts) -> str:
-    return f": {_escape(run.source)}" if run.source else ""
+    return f": {escaped(run.source)}" if run.source else ""
 
 
 def _headline(report: ReviewReport, run: RunFacts) -> str:
@@ -109,11 +109,11 @@ def _headline(report: ReviewReport, run: RunFacts) -> str:
 def _summary(report: ReviewReport) -> str:
     if not report.summary:
         return ""
-    return f"## In short\n\n> {_escape(report.summary)}\n\n*{_escape(summary_note(report))}*"
+    return f"## In short\n\n> {escaped(report.summary)}\n\n*{escaped(summary_note(report))}*"
 
 
 def _models(report: ReviewReport) -> str:
-    return "## Language models\n\n" + _table(MODEL_COLUMNS, model_rows(report)) if report.models else ""
+    return "## Language models\n\n" + table(MODEL_COLUMNS, model_rows(report)) if report.models else ""
 
 
 def _sentiment(report: ReviewReport) -> str:
@@ -124,7 +124,7 @@ def _sentiment(report: ReviewReport) -> str:
         (label, f"{report.labels.get(label, 0):,}", f"{share[label]:.1f}%", "█" * round(share[label] * 0.3))
         for label in _LABELS
     ]
-    return "## Sentiment\n\n" + _table(("label", "reviews", "share", ""), rows)
+    return "## Sentiment\n\n" + table(("label", "reviews", "share", ""), rows)
 
 
 def _themes(report: ReviewReport) -> str:
@@ -142,13 +142,13 @@ def _themes(report: ReviewReport) -> str:
         for theme in report.top_themes(20)
     ]
     header = ("theme", "phrase", "reviews") if named else ("theme", "reviews")
-    return "## Themes\n\n" + _table((*header, "mean score", "example"), rows)
+    return "## Themes\n\n" + table((*header, "mean score", "example"), rows)
 
 
 def _quotes(title: str, examples: Sequence[Example]) -> str:
     if not examples:
         return ""
-    lines = [f"- {example.compound:+.2f}  {_escape(example.text)}" for example in examples]
+    lines = [f"- {example.compound:+.2f}  {escaped(example.text)}" for example in examples]
     return f"## {title}\n\n" + "\n".join(lines)
 
 
@@ -162,29 +162,29 @@ def _agreement(report: ReviewReport) -> str:
     ]
     text = (
         f"## Agreement with human ratings\n\n{found.rated:,} reviews have a rating; {scale_words(found.scale)}.\n\n"
-        + _table(("measure", "this run", "VADER alone"), rows)
+        + table(("measure", "this run", "VADER alone"), rows)
     )
     if report.confusion:
         grid = [
             (f"human {expected}", *(f"{report.confusion.get(expected, {}).get(label, 0):,}" for label in _LABELS))
             for expected in _LABELS
         ]
-        text += "\n\n" + _table(("", *_LABELS), grid)
+        text += "\n\n" + table(("", *_LABELS), grid)
     return text
 
 
 def _generic(name: str, value: object, level: int) -> list[str]:
-    heading = f"{'#' * min(level, 6)} {_escape(one_line(name, 120))}"
+    heading = f"{'#' * min(level, 6)} {escaped(one_line(name, 120))}"
     if isinstance(value, Mapping):
         entries = cast("Mapping[str, object]", value)
         if all(not isinstance(entry, Mapping | list | tuple) for entry in entries.values()):
             rows = [(str(key), _cell(entry)) for key, entry in entries.items()]
-            return [heading, _table(("name", "value"), rows)]
+            return [heading, table(("name", "value"), rows)]
         nested = [part for key, entry in entries.items() for part in _generic(str(key), entry, level + 1)]
         return [heading, *nested]
     if isinstance(value, list | tuple):
         return [heading, _listing(cast("Sequence[object]", value))]
-    return [heading, _escape(str(value))]
+    return [heading, escaped(str(value))]
 
 
 def _listing(values: Sequence[object]) -> str:
@@ -194,8 +194,8 @@ def _listing(values: Sequence[object]) -> str:
     if objects and len(objects) == len(shown):
         columns = list(dict.fromkeys(str(key) for entry in objects for key in entry))
         rows = [tuple(_cell(entry.get(column, "")) for column in columns) for entry in objects]
-        return _table(columns, rows) + more
-    return ("\n".join(f"- {_escape(_cell(entry))}" for entry in shown) or "Nothing.") + more
+        return table(columns, rows) + more
+    return ("\n".join(f"- {escaped(_cell(entry))}" for entry in shown) or "Nothing.") + more
 
 
 def _cell(value: object) -> str:
@@ -204,13 +204,14 @@ def _cell(value: object) -> str:
     return one_line(str(value), 160)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(_escape(cell) for cell in header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows]
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are plain words."""
+    lines = ["| " + " | ".join(escaped(cell) for cell in header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
     """`text` as plain words: foreign text must not bring its own markup, links or table cells."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
 

@@ -1,0 +1,174 @@
+"""What agents do for a post, from its topic to the collection: the tasks of the template `content_creation`.
+
+Each takes what the step before it left and adds to it: `topic`, `passages`, `post`, `check`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from pydantic import Field, ValidationError
+
+from agents.base import AgentContext, AgentTask
+from agents.content_shelf import Shelf
+from agents.fields import parameters, whole_number
+from agents.ranges import range_pages
+from agents.skills.content_checks import Bounds, Check, checked
+from agents.skills.content_corpus import Corpus
+from agents.skills.content_draft import Shape, draft_extracts
+from agents.skills.content_index import Collection, Finished, Gathering
+from agents.skills.content_post import Passage, Post, Topic, topic_of
+from agents.skills.content_wording import Wording, worded
+from agents.skills.text import one_line
+from colony.contracts import Frozen
+from colony.errors import BadInput
+
+_SHELF: Final = Shelf()
+"""Corpora under use in this process: reading one for each of a job's topics would read every file that often."""
+
+
+class _Gather(Frozen):
+    corpus: str | tuple[str, ...] = ""
+    passages: int = Field(default=16, ge=1, le=60)
+    """Most passages gathered for a topic."""
+
+
+class _Gathered(Frozen):
+    topic: Topic
+    passages: tuple[Passage, ...] = Field(min_length=1)
+
+
+class _Drafted(_Gathered):
+    post: Post
+
+
+class _Checked(_Drafted):
+    check: Check
+
+
+M = TypeVar("M", bound=Frozen)
+
+
+async def gather(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """The passages of the corpus that speak of the topic in the payload.
+
+    A payload without `topic` but with a number `n` (a generated row) takes the n-th topic the corpus itself speaks of.
+    Raises `BadInput` where the corpus says nothing of the topic, and what reading it raises.
+    """
+    wanted = parameters(task, _Gather)
+    derived = task.payload.get("topic") is None and task.payload.get("n") is not None
+    topic = None if derived else topic_of(task.payload)
+    corpus = await _SHELF.corpus(task, ctx, (wanted.corpus,) if isinstance(wanted.corpus, str) else wanted.corpus)
+    if topic is None:
+        topic = _nth_topic(corpus, whole_number(task.payload, "n"))
+    passages = corpus.passages_for(topic, limit=wanted.passages)
+    if not passages:
+        raise BadInput(
+            f"The corpus says nothing of {one_line(topic.topic, 80)!r}.",
+            remedy="Give a corpus that does, or leave the topic out.",
+        )
+    return _value(_Gathered(topic=topic, passages=passages))
+
+
+def _nth_topic(corpus: Corpus, number: int) -> Topic:
+    topics = corpus.topics()
+    if number >= len(topics):
+        raise BadInput(
+            f"The corpus has {len(topics)} topics of its own, not {number + 1}.", remedy="Ask for fewer posts."
+        )
+    return topics[number]
+
+
+async def draft_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """A first draft: extracts with citations, in a language model's words where there is one and they hold."""
+    found = _parsed(task.payload, _Gathered, "passages")
+    post = draft_extracts(found.topic, found.passages, parameters(task, Shape), _today(ctx))
+    post = await worded(found.topic, post, found.passages, ctx.llm, parameters(task, Wording))
+    return _value(_Drafted(topic=found.topic, passages=found.passages, post=post))
+
+
+def check_post(task: AgentTask) -> dict[str, Any]:
+    """The draft with what a check of it found."""
+    found = _parsed(task.payload, _Drafted, "post")
+    check = checked(found.post, found.passages, parameters(task, Bounds))
+    return _value(_Checked(topic=found.topic, passages=found.passages, post=found.post, check=check))
+
+
+async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """A draft that passed, as it is; one that failed is done again with the reasons, and the better one is kept."""
+    found = _parsed(task.payload, _Checked, "check")
+    if found.check.passed:
+        return _value(Finished(topic=found.topic, passages=found.passages, post=found.post, check=found.check))
+    bounds = parameters(task, Bounds)
+    shape = amended(parameters(task, Shape), found.check, bounds)
+    post = draft_extracts(found.topic, found.passages, shape, found.post.date)
+    if not {"untraced", "repeats", "long"} & set(found.check.faults):
+        post = await worded(found.topic, post, found.passages, ctx.llm, parameters(task, Wording))
+    post = post.model_copy(update={"models": {**found.post.models, **post.models}})
+    again = checked(post, found.passages, bounds)
+    better = len(again.faults) <= len(found.check.faults)
+    return _value(
+        Finished(
+            topic=found.topic,
+            passages=found.passages,
+            post=post if better else found.post,
+            check=again if better else found.check,
+            drafts=2,
+            first_faults=found.check.faults,
+        )
+    )
+
+
+def amended(shape: Shape, check: Check, bounds: Bounds) -> Shape:
+    """How a draft is to be made the second time, given what was wrong with the first."""
+    change: dict[str, Any] = {}
+    if "short" in check.faults or "sources" in check.faults:
+        # Everything there is on the topic, until it is long enough.
+        words = max(shape.words, round(bounds.least_words * 1.25))
+        change = {"words": min(words, bounds.most_words), "sections": 20, "least_words": words}
+    if "long" in check.faults:
+        words = max(40, round(bounds.most_words * 0.75))
+        change = {"words": min(shape.words, words), "section_words": min(shape.section_words, max(20, words // 3))}
+        change["least_words"] = min(shape.least_words, words)
+    if "hard" in check.faults:
+        change["plain"] = True
+    return Shape.model_validate({**shape.model_dump(), **change})
+
+
+async def assemble_posts(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """The collection of all posts in the range: sums, and which are alike. The report reads the posts themselves."""
+    together = Gathering()
+    async for page in range_pages(task, ctx):
+        await asyncio.to_thread(_take_in, together, page)
+    whole: Collection = await asyncio.to_thread(together.result)
+    span = {name: task.payload[name] for name in ("step", "first", "end")}
+    return {"kind": "posts", "range": span, "collection": whole.model_dump(mode="json")}
+
+
+def _take_in(together: Gathering, page: Any) -> None:
+    for value in page:
+        together.add(_parsed(value, Finished, "post"))
+
+
+def _today(ctx: AgentContext) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(ctx.clock.wall()))
+
+
+def _parsed(payload: Mapping[str, Any], model: type[M], field: str) -> M:
+    """What the step before left. Raises `BadInput` by field; fields it does not know are others' business."""
+    known = {name: value for name, value in payload.items() if name in model.model_fields}
+    if field not in known:
+        raise BadInput(f"Field {field!r} is missing: this takes what the step before it leaves.")
+    try:
+        return model.model_validate(known)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"Field {where!r}: {first['msg'][:200]}.") from None
+
+
+def _value(model: Frozen) -> dict[str, Any]:
+    return model.model_dump(mode="json")

@@ -1,0 +1,222 @@
+"""The index of a set of posts, and the table of their quality. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pydantic import Field
+
+from agents.skills.content_alike import Likeness, fingerprint, nearest
+from agents.skills.content_checks import Check
+from agents.skills.content_page import description_of, minutes_of, shown_source, tags_of
+from agents.skills.content_post import Passage, Post, Topic, slug_of
+from agents.skills.model_use import ModelSum, add_models
+from agents.skills.report_markdown import escaped, table
+from colony.contracts import Frozen
+
+ALIKE: Final = 0.5
+"""Share of its text from which a post counts as a copy of another one."""
+
+_MOST_KEPT: Final = 4_000
+_SUBJECTS: Final = 12
+_FAULTS: Final = {
+    "short": "too short",
+    "long": "too long",
+    "hard": "hard to read",
+    "untraced": "claims without a passage",
+    "repeats": "repeats itself",
+    "sources": "too few sources",
+    "title": "no title",
+}
+
+
+class Finished(Frozen):
+    """A post as the last map step leaves it."""
+
+    topic: Topic
+    passages: tuple[Passage, ...]
+    post: Post
+    check: Check
+    drafts: int = 1
+    """Drafts it took."""
+    first_faults: tuple[str, ...] = ()
+    """What was wrong with the first draft."""
+
+
+class Collection(Frozen):
+    """All posts of a job, put together: what the index and the table need beyond the posts themselves."""
+
+    posts: int
+    alike: tuple[Likeness, ...] = ()
+    words: int = 0
+    passed: int = 0
+    redone: int = 0
+    models: Mapping[str, ModelSum] = Field(default_factory=dict[str, ModelSum])
+
+
+class Slugs:
+    """Names for files, each given once."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def take(self, title: str) -> str:
+        """The name for a post of this title: numbered from the second one on."""
+        slug = base = slug_of(title)
+        number = 1
+        while slug in self._given:
+            number += 1
+            slug = f"{base}-{number}"
+        self._given.add(slug)
+        return slug
+
+
+class Gathering:
+    """Puts posts together one at a time, with little of each kept in memory."""
+
+    def __init__(self) -> None:
+        self._prints: dict[int, list[int]] = {}
+        self._words = self._passed = self._redone = 0
+        self._models: dict[str, ModelSum] = {}
+
+    def add(self, one: Finished) -> None:
+        """Take the next post in."""
+        place = len(self._prints)
+        self._prints[place] = fingerprint(" ".join(sentence.text for sentence in one.post.all_sentences()))
+        self._words += one.check.words
+        self._passed += one.check.passed
+        self._redone += one.drafts > 1
+        self._models = add_models((self._models, one.post.models))
+
+    def result(self) -> Collection:
+        """The collection of all that were added."""
+        return Collection(
+            posts=len(self._prints),
+            alike=tuple(nearest(self._prints)[:_MOST_KEPT]),
+            words=self._words,
+            passed=self._passed,
+            redone=self._redone,
+            models=self._models,
+        )
+
+
+class Row(Frozen):
+    """What index and table show of one post."""
+
+    title: str
+    slug: str
+    description: str
+    tags: tuple[str, ...]
+    sources: tuple[str, ...]
+    check: Check
+    drafts: int
+    by: str
+
+
+def row_of(one: Finished, slug: str) -> Row:
+    """The row of a post."""
+    numbers = {sentence.cites for sentence in one.post.all_sentences()}
+    sources = dict.fromkeys(shown_source(passage.source) for passage in one.passages if passage.number in numbers)
+    return Row(
+        title=one.post.title,
+        slug=slug,
+        description=description_of(one.post),
+        tags=tuple(tags_of(one.topic, one.post)),
+        sources=tuple(sources),
+        check=one.check,
+        drafts=one.drafts,
+        by=one.post.worded_by() or "extracts",
+    )
+
+
+def render_index(rows: Sequence[Row], title: str) -> str:
+    """The posts to publish with a line on each, then what several of them speak of; those with faults last."""
+    good = sorted((row for row in rows if row.check.passed), key=lambda row: row.title.casefold())
+    held = [row for row in rows if not row.check.passed]
+    words = sum(row.check.words for row in rows)
+    parts = [f"# {escaped(title)}", f"{len(rows):,} {_plural(len(rows), 'post')}, {words:,} words."]
+    parts += [_entry(row) for row in good]
+    subjects = _subjects(good)
+    if subjects:
+        parts.append("## By subject\n\n" + "\n".join(subjects))
+    if held:
+        parts.append("## Held back\n\nThese failed their checks twice; they are marked as drafts.")
+        parts += [_entry(row) for row in held]
+    return "\n\n".join(parts) + "\n"
+
+
+def _entry(row: Row) -> str:
+    link = f"**[{escaped(row.title)}](posts/{row.slug}.md)**"
+    return f"- {link} · {minutes_of(row.check.words)} min<br>\n  {escaped(row.description)}"
+
+
+def _subjects(rows: Sequence[Row]) -> list[str]:
+    counts = Counter(tag.casefold() for row in rows for tag in row.tags)
+    shared = [tag for tag, count in counts.most_common(_SUBJECTS) if count > 1]
+    return [f"- {escaped(tag)}: {', '.join(_links(rows, tag))}" for tag in shared]
+
+
+def _links(rows: Iterable[Row], tag: str) -> list[str]:
+    return [
+        f"[{escaped(row.title)}](posts/{row.slug}.md)" for row in rows if tag in {each.casefold() for each in row.tags}
+    ]
+
+
+def render_quality(rows: Sequence[Row], whole: Collection, left_out: Mapping[str, int], sections: Sequence[str]) -> str:
+    """The table of quality, copies among the posts, what models did, then `sections` on the run."""
+    held = whole.posts - whole.passed
+    redone = f"{whole.redone:,} went back once"
+    parts = [
+        "# Quality of the posts",
+        f"**{whole.passed:,} of {whole.posts:,} posts passed all checks**"
+        + (f", {held:,} held back" if held else "")
+        + f"; {redone}; {whole.words:,} words in all.",
+    ]
+    if left_out:
+        counts = ", ".join(f"{count:,} ({name})" for name, count in sorted(left_out.items()))
+        parts.append(f"Topics that became no post: {counts}. `colony dead-letters` names them.")
+    nearby = {each.text: each for each in whole.alike}
+    columns = ("post", "words", "ease", "traced", "sources", "like another", "drafts", "worded by", "result")
+    parts.append(table(columns, [_cells(row, nearby.get(place), rows) for place, row in enumerate(rows)]))
+    parts.append(
+        "*ease*: Flesch reading ease, 60 to 70 is plain English. *traced*: sentences that their cited passage bears out"
+        " in words, numbers, names and negations. *like another*: share of the text that the post most like it has too."
+    )
+    copies = [each for each in whole.alike if each.share >= ALIKE and each.text < len(rows) and each.other < len(rows)]
+    if copies:
+        lines = [
+            f"- {escaped(rows[c.text].title)} and {escaped(rows[c.other].title)}: {c.share:.0%}" for c in copies[:50]
+        ]
+        parts.append("## Alike\n\n" + "\n".join(lines))
+    if whole.models:
+        figures = [
+            (name, f"{use.answers:,}", f"{use.calls:,}", f"{use.prompt_tokens:,}", f"{use.completion_tokens:,}")
+            for name, use in sorted(whole.models.items())
+        ]
+        parts.append(
+            "## Language models\n\n" + table(("model", "answers", "calls", "tokens in", "tokens out"), figures)
+        )
+    return "\n\n".join([*parts, *sections]) + "\n"
+
+
+def _cells(row: Row, near: Likeness | None, rows: Sequence[Row]) -> tuple[str, ...]:
+    check = row.check
+    result = ", ".join(_FAULTS.get(fault, fault) for fault in check.faults) or "passed"
+    other = f"{near.share:.0%}" if near is not None and near.other < len(rows) else ""
+    return (
+        row.title,
+        f"{check.words:,}",
+        f"{check.ease:.0f}",
+        f"{check.traced:.0%}",
+        str(check.sources),
+        other,
+        str(row.drafts),
+        row.by,
+        result,
+    )
+
+
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
