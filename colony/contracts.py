@@ -190,6 +190,14 @@ class ShardOwner(NamedTuple):
     """Name of the host; empty for a shard nobody owns."""
 
 
+class Lead(NamedTuple):
+    """That `holder` leads in a term: what a write of a leader is checked against."""
+
+    name: str
+    holder: str
+    term: int
+
+
 class Lease(Frozen):
     """The right of one incarnation to own shards."""
 

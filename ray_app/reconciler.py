@@ -12,6 +12,7 @@ import structlog
 
 from colony.clock import Clock, SystemClock
 from colony.config.model import Config
+from colony.contracts import Lead
 from colony.errors import ColonyError, Unavailable
 from colony.ids import event_subject
 from colony.ledger.port import Ledger
@@ -151,8 +152,8 @@ class Reconciler:
             raise Unavailable("Another reconciler leads now.")
 
     async def _bury(self, action: EndLease) -> None:
-        await self._check_term()
-        if not await self._ledger.end_lease(action.incarnation, crashed=True):
+        lead = Lead(LEADER, self._holder, self._term)
+        if not await self._ledger.end_lease(action.incarnation, crashed=True, lead=lead):
             return
         _log.warning("host is dead", host=action.host, incarnation=action.incarnation)
         self.poke()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colony.contracts import AgentSpec, FleetSize, Lease, ShardOwner
+from colony.contracts import AgentSpec, FleetSize, Lead, Lease, ShardOwner
 from colony.errors import AlreadyExists, Fenced
 from colony.ids import AgentId, AgentType, shard_of
 from colony.ledger.memory_tables import LeaderRow, LeaseRow, MemoryTables
@@ -70,8 +70,10 @@ class MemoryFleet:
         if lease is not None and not lease.ended:
             lease.draining = True
 
-    async def end_lease(self, incarnation: str, *, crashed: bool) -> bool:
+    async def end_lease(self, incarnation: str, *, crashed: bool, lead: Lead | None = None) -> bool:
         """See `FleetLedger`."""
+        if lead is not None and not await self.leads(*lead):
+            raise Fenced(f"{lead.holder} does not lead in term {lead.term} any more.")
         lease = self._tables.leases.get(incarnation)
         if lease is None or lease.ended:
             return False

@@ -20,6 +20,7 @@ from colony.contracts import (
     FleetSize,
     JobState,
     JobView,
+    Lead,
     Lease,
     OutcomeRow,
     ShardOwner,
@@ -70,10 +71,11 @@ class FleetLedger(Protocol):
         """Mark as draining: placement gives it no shard."""
         ...
 
-    async def end_lease(self, incarnation: str, *, crashed: bool) -> bool:
+    async def end_lease(self, incarnation: str, *, crashed: bool, lead: Lead | None = None) -> bool:
         """End a lease and free its shards (owner emptied, epoch + 1) in one transaction.
 
-        True if this call ended it. `crashed` makes the tasks it had in flight suspect.
+        True if this call ended it. `crashed` makes the tasks it had in flight suspect. With `lead` it happens only
+        while that holder leads in that term, checked in the same transaction; raises `Fenced` else.
         """
         ...
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colony.contracts import AgentSpec, FleetSize, Lease, ShardOwner
-from colony.errors import AlreadyExists
+from colony.contracts import AgentSpec, FleetSize, Lead, Lease, ShardOwner
+from colony.errors import AlreadyExists, Fenced
 from colony.ids import AgentId, AgentType, shard_of
 from colony.ledger.postgres_connection import Database
 from colony.ledger.validation import checked_shards
@@ -103,9 +103,22 @@ class PostgresFleet:
             "UPDATE lease SET draining = true WHERE incarnation = $1 AND ended_at IS NULL AND NOT draining", incarnation
         )
 
-    async def end_lease(self, incarnation: str, *, crashed: bool) -> bool:
-        """See `FleetLedger`."""
-        return await self._database.value("SELECT end_lease($1, $2)", incarnation, crashed)
+    async def end_lease(self, incarnation: str, *, crashed: bool, lead: Lead | None = None) -> bool:
+        """See `FleetLedger`. One round trip; nobody else can take the lead before it is over."""
+        if lead is None:
+            return await self._database.value("SELECT end_lease($1, $2)", incarnation, crashed)
+        ended = await self._database.value(
+            """WITH leads AS MATERIALIZED (
+                   SELECT 1 FROM leader
+                    WHERE name = $3 AND holder = $4 AND term = $5 AND expires_at > clock_timestamp() FOR SHARE)
+               SELECT end_lease($1, $2) FROM leads""",
+            incarnation,
+            crashed,
+            *lead,
+        )
+        if ended is None:
+            raise Fenced(f"{lead.holder} does not lead in term {lead.term} any more.")
+        return ended
 
     async def leases(self) -> list[Lease]:
         """See `FleetLedger`."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from colony.contracts import AgentSpec
+from colony.contracts import AgentSpec, Lead
 from colony.errors import AlreadyExists, BadInput, Fenced
 from colony.ids import SHARDS, AgentId, AgentType, shard_of
 from colony.ledger.port import Ledger
@@ -133,6 +133,25 @@ async def test_one_leader_at_a_time_and_a_new_term_for_each(ledger: Ledger, let_
     assert await ledger.lead("reconciler", "a", 100) is None
     assert not await ledger.leads("reconciler", "a", term)
     assert await ledger.leads("reconciler", "b", taken)
+
+
+async def test_a_lease_is_ended_only_by_who_leads_now(ledger: Ledger, let_time_pass: LetTimePass) -> None:
+    await ledger.start_lease("one", "colony-host-0", 600)
+    epochs = await ledger.claim_shards("one", [1])
+    term = await ledger.lead("reconciler", "a", 0.2)
+    assert term is not None
+    for wrong in (Lead("reconciler", "b", term), Lead("reconciler", "a", term + 1), Lead("other", "a", term)):
+        with pytest.raises(Fenced):
+            await ledger.end_lease("one", crashed=True, lead=wrong)
+    await let_time_pass(0.3)
+    with pytest.raises(Fenced):
+        await ledger.end_lease("one", crashed=True, lead=Lead("reconciler", "a", term))
+    assert [lease.incarnation for lease in await ledger.leases()] == ["one"]
+    assert (await ledger.shard_owners())[1].epoch == epochs[1]
+    later = await ledger.lead("reconciler", "b", 100)
+    assert later is not None
+    assert await ledger.end_lease("one", crashed=True, lead=Lead("reconciler", "b", later))
+    assert not await ledger.end_lease("one", crashed=True, lead=Lead("reconciler", "b", later))
 
 
 async def test_ping_answers(ledger: Ledger) -> None:
