@@ -85,6 +85,10 @@ class Cancelled(Permanent):
     """The job was cancelled."""
 
 
+class Rejected(Permanent):
+    """A person, or the time-out of an approval, said no."""
+
+
 class HostCrashed(Permanent):
     """The task was in flight three times when its host died; it ran alone the last time."""
 

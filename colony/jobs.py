@@ -6,10 +6,11 @@ loops are unrolled when the job is opened, so that a plan is finite and the ledg
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from colony.contracts import Frozen
 from colony.ids import AgentType, Id
@@ -55,7 +56,8 @@ class StepSource(Frozen):
     steps: tuple[int, ...] = Field(min_length=1)
     """Numbers of the copies of that step, latest first: the first that was not skipped counts."""
     only: str = ""
-    """Which results: all; `kept`, those not handed off; or `type/action`, those handed off to it."""
+    """Which results: all; `to type/action`, the work handed off to that one; or `not type/action ...`, those handed
+    off to none of these."""
 
 
 class ValueRef(Frozen):
@@ -79,6 +81,12 @@ class Condition(Frozen):
     is_in: tuple[Any, ...] | None = None
     given: bool | None = None
     """Whether there is a value at all: null and a missing field are none."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if all(getattr(self, name) is None for name in Condition.model_fields):
+            raise ValueError(f"a condition names one of {', '.join(Condition.model_fields)}")
+        return self
 
 
 class CasePlan(Frozen):
@@ -192,3 +200,8 @@ class JobPlan(Frozen):
     """For whom the job runs: all tenants of a priority get a fair share."""
     attributes: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Search attributes that the server knows."""
+
+
+def parameters_of(step: StepPlan, values: str) -> dict[str, Any]:
+    """What an agent gets with each task of a step; `values` are those of its `colony.contracts.BatchRequest`."""
+    return {**step.parameters, **json.loads(values)} if values else step.parameters

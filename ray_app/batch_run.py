@@ -14,7 +14,7 @@ from typing import Any, Final
 from colony.clock import Clock
 from colony.contracts import BatchProgress, BatchReport, BatchRequest, TaskRow
 from colony.errors import Cancelled, ColonyError, HostCrashed, LostShard
-from colony.jobs import StepPlan
+from colony.jobs import StepPlan, parameters_of
 from ray_app.backlog import Backlog, TaskQueue
 from ray_app.batch_tasks import note_started, task_of
 from ray_app.commits import CHUNK, Tally
@@ -128,7 +128,7 @@ class BatchRun:
         cells = crew.population.of_type(step.agent_type)
         begin = crew.population.turn % len(cells) if cells else 0
         self._cells = cells[begin:] + cells[:begin]
-        self._parameters = {**kind.options, **step.parameters}
+        self._parameters = {**kind.options, **parameters_of(step, self.request.values)}
 
     def _has_agent(self, row: TaskRow) -> bool:
         if row.agent_id is None:

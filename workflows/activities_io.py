@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import activity
 
@@ -14,17 +14,41 @@ from colony.config.model import Config
 from colony.contracts import JobState, StepLoad
 from colony.errors import ColonyError, Permanent
 from colony.ids import Id, event_subject
-from colony.jobs import JobPlan
-from colony.ledger.port import FleetLedger, JobLedger
+from colony.jobs import NORMAL_PRIORITY, JobPlan
+from colony.ledger.port import FleetLedger, JobLedger, LlmLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger
 from workflows import names
-from workflows.contracts import CancelJob, CloseJob, OpenJob, ReportInput, ReportResult, StepRef, StepTally
+from workflows.attributes import attributes_of
+from workflows.catalogue import actions_of
+from workflows.contracts import (
+    CancelJob,
+    CloseJob,
+    JobInput,
+    OpenJob,
+    ReadValues,
+    ReportInput,
+    ReportResult,
+    StepRef,
+    StepTally,
+)
+from workflows.given_rows import resolved_paths
+from workflows.inputs import parse_input
 from workflows.loading import load_tasks_of
-from workflows.opening import check_agents, check_size, parse_input, pin_source, plan_steps, template_named
+from workflows.opening import (
+    check_actions,
+    check_agents,
+    check_calls,
+    check_depth,
+    check_size,
+    pin_source,
+    plan_steps,
+    template_named,
+)
 from workflows.policies import IO_SECONDS
 from workflows.reporting import artifacts_of
 from workflows.templates import templates_of
+from workflows.values import value_at
 
 _BEAT_SECONDS = 2.0
 _TELL_SECONDS = 2.0
@@ -33,23 +57,34 @@ _LOOK_SECONDS = 3.0
 _NO_REQUEST: Mapping[str, Any] = {}
 
 
+class WorkLedger(JobLedger, LlmLedger, Protocol):
+    """What these activities need of the ledger: jobs, and who started whom."""
+
+
 class IoActivities:
     """Activities on `colony-io`. They raise `ColonyError`s; `workflows.translate` makes them Temporal's."""
 
     def __init__(
         self,
-        ledger: JobLedger,
+        ledger: WorkLedger,
         config: Config,
         data_roots: Sequence[Path],
         messenger: Messenger | None = None,
         *,
         fleet: FleetLedger | None = None,
         dispatching: Callable[[], Awaitable[bool]] | None = None,
+        attributes: Collection[str] = (),
+        deployment: str = "",
     ) -> None:
         """With `fleet`, a job whose steps need a type that has no agents is refused instead of waiting in silence.
 
         `dispatching` says whether a dispatcher lives now; without it, one that takes no work counts as dead.
+        `attributes` are the search attributes the server knows: a job sets no other. `deployment` names this
+        deployment in them.
         """
+        self._actions = actions_of(config)
+        self._attributes = frozenset(attributes)
+        self._deployment = deployment
         self._dispatching = dispatching
         self._ledger = ledger
         self._fleet = fleet
@@ -63,6 +98,7 @@ class IoActivities:
         return [
             self.open_job,
             self.load_step,
+            self.read_values,
             self.tally_step,
             self.report,
             self.cancel_job,
@@ -82,15 +118,29 @@ class IoActivities:
 
     async def _opened(self, request: OpenJob) -> JobPlan:
         name, template = template_named(request.template, self._templates)
-        job = parse_input(request.input)
-        steps = plan_steps(job, template)
+        check_depth(request)
+        job, values = parse_input(request.input, template)
+        values = await asyncio.to_thread(resolved_paths, values, template.inputs, self._roots)
+        steps = plan_steps(job, template, values)
+        check_calls(name, self._templates)
+        check_actions(steps, self._actions)
         if self._fleet is not None:
             check_agents(steps, await self._fleet.agent_counts())
-        source = await asyncio.to_thread(pin_source, job, template, self._roots)
+        source = await asyncio.to_thread(pin_source, job, template, self._roots, values)
         check_size(request, name, steps, source)
-        return await self._ledger.open_job(
-            request.key, request.workflow_id, name, steps, source, job.model_dump(mode="json", exclude_unset=True)
-        )
+        if request.parent is not None:
+            await self._ledger.adopt_job(request.key, request.parent.key)
+        asked = {**job.model_dump(mode="json", exclude_unset=True), **values}
+        plan = await self._ledger.open_job(request.key, request.workflow_id, name, steps, source, asked)
+        return self._steered(plan, job, request)
+
+    def _steered(self, plan: JobPlan, job: JobInput, request: OpenJob) -> JobPlan:
+        """The plan with priority and tenant: of the input, else of the job that started this one."""
+        above = request.parent
+        priority = job.priority or (NORMAL_PRIORITY if above is None else above.priority)
+        tenant = job.tenant or ("" if above is None else above.tenant)
+        steered = plan.model_copy(update={"priority": priority, "tenant": tenant})
+        return steered.model_copy(update={"attributes": attributes_of(steered, self._attributes, self._deployment)})
 
     async def _note_refused(self, request: OpenJob, error: Permanent) -> None:
         """A closed row without steps, so that people find the job where they look for jobs."""
@@ -107,7 +157,14 @@ class IoActivities:
         """Write the tasks of a step. Raises `BadInput` when the source has no usable row or has changed."""
         async with _beating():
             plan = await self._ledger.plan(request.job)
-            return await load_tasks_of(self._ledger, plan, plan.steps[request.step])
+            return await load_tasks_of(self._ledger, plan, plan.steps[request.step], request.takes)
+
+    @activity.defn(name=names.READ_VALUES)
+    async def read_values(self, request: ReadValues) -> dict[str, Any]:
+        """Small values in results of earlier steps. Raises `BadInput` for what is no one small value."""
+        async with _beating():
+            plan = await self._ledger.plan(request.job)
+            return {name: await value_at(self._ledger, plan, where) for name, where in request.values.items()}
 
     @activity.defn(name=names.TALLY_STEP)
     async def tally_step(self, request: StepRef) -> StepTally:

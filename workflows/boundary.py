@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 
 from colony.errors import BadInput
-from workflows.contracts import Resume
+from workflows.contracts import Answer, ParentNote, Resume
 from workflows.policies import MAX_INPUT
 
 _REMEDY = 'Hand in one JSON object, such as {"source": "reviews.csv"}.'
@@ -48,6 +49,27 @@ def resume_of(payloads: Sequence[Payload]) -> Resume | None:
         return None
 
 
+def parent_of(memo: object) -> ParentNote | None:
+    """What a job handed to one that it started; None for what is none of ours."""
+    try:
+        return ParentNote.model_validate(memo)
+    except ValidationError:
+        return None
+
+
+def answer_of(given: Sequence[Any]) -> Answer:
+    """What a person said to an approval: one object, or nothing for a plain yes. Raises `BadInput`."""
+    if len(given) > 1:
+        raise BadInput(f"An answer is one object, not {len(given)} values.", remedy=_ANSWER)
+    try:
+        return Answer() if not given or given[0] is None else Answer.model_validate(given[0])
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:60] for part in first["loc"][:4]) or "the answer"
+        raise BadInput(f"The field {where!r} is wrong: {first['msg'][:200]}.", remedy=_ANSWER) from None
+
+
+_ANSWER = 'Hand in {"step": NAME, "approve": true or false, "comment": TEXT, "by": NAME}; all may be left out.'
 _KINDS: dict[type, str] = {
     str: "string",
     int: "number",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from colony.contracts import Frozen, JobState, StepCounts
-from colony.jobs import JobPlan
+from colony.jobs import NORMAL_PRIORITY, JobPlan
 
 
 class RangeSource(Frozen):
@@ -32,6 +32,20 @@ class JobInput(Frozen):
     """Name of a step -> parameters that replace those of the template."""
     parallel: int | None = Field(default=None, ge=1, le=256)
     """Batches under way at once, in place of what the template says."""
+    priority: int | None = Field(default=None, ge=1, le=5)
+    """1 (first) to 5 (last); 3 when left out."""
+    tenant: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
+    """For whom it runs: tenants of a priority get a fair share each."""
+
+
+class ParentNote(Frozen):
+    """What a job hands to one that it starts, as a memo."""
+
+    key: str
+    depth: int = Field(ge=1)
+    """1 for a job started by one that a user started."""
+    priority: int = Field(default=NORMAL_PRIORITY, ge=1, le=5)
+    tenant: str = ""
 
 
 class OpenJob(Frozen):
@@ -41,6 +55,15 @@ class OpenJob(Frozen):
     input: str
     key: str
     workflow_id: str
+    parent: ParentNote | None = None
+    """The job that started this one."""
+
+
+class TakeFrom(Frozen):
+    """Outcomes of one step, as tasks of another; `only` as in `colony.jobs.StepSource`."""
+
+    step: int
+    only: str = ""
 
 
 class StepRef(Frozen):
@@ -48,6 +71,22 @@ class StepRef(Frozen):
 
     job: int
     step: int
+    takes: tuple[TakeFrom, ...] = ()
+    """Where its tasks come from, when the plan leaves a choice."""
+
+
+class ReadValues(Frozen):
+    """Asks for small values in results: name -> where."""
+
+    job: int
+    values: dict[str, ValueAt]
+
+
+class ValueAt(Frozen):
+    """A dotted path into the one result of a step."""
+
+    step: int
+    field: str = ""
 
 
 class StepTally(Frozen):
@@ -90,6 +129,8 @@ class ReportInput(Frozen):
     counts: tuple[StepCounts, ...]
     started_at: float
     """Wall-clock seconds."""
+    over: int | None = None
+    """The step to report, when the plan leaves a choice."""
 
 
 class ReportResult(Frozen):
@@ -111,6 +152,44 @@ class JobResult(Frozen):
     artifacts: tuple[str, ...] = ()
 
 
+class Answer(Frozen):
+    """What a person says to an approval: argument of the update and the signal `approve`."""
+
+    step: str = ""
+    """Name of the step; empty for the one that waits."""
+    approve: bool = True
+    comment: str = Field(default="", max_length=2_000)
+    by: str = Field(default="", max_length=200)
+    """Who says it."""
+
+
+class PendingApproval(Frozen):
+    """An approval that waits for a person."""
+
+    step: str
+    prompt: str
+    shown: Any = None
+    """The value to look at, if the step names one."""
+    since: float
+    """Wall-clock seconds."""
+    until: float
+    """When `default` is taken."""
+    default: Literal["approve", "reject"]
+
+
+class Decision(Frozen):
+    """How an approval ended."""
+
+    step: str
+    approved: bool
+    comment: str = ""
+    by: str = ""
+    at: float
+    """Wall-clock seconds."""
+    timed_out: bool = False
+    """Whether nobody answered in time."""
+
+
 class Progress(Frozen):
     """Answer of the query `progress`."""
 
@@ -118,7 +197,19 @@ class Progress(Frozen):
     key: str
     job: int | None = None
     """None until the job is opened."""
-    phase: Literal["opening", "loading", "running", "reporting", "cancelling", "closing", "closed"] = "opening"
+    phase: Literal[
+        "opening",
+        "loading",
+        "running",
+        "waiting",
+        "approving",
+        "calling",
+        "deciding",
+        "reporting",
+        "cancelling",
+        "closing",
+        "closed",
+    ] = "opening"
     step: str = ""
     step_number: int | None = None
     steps: int = 0
@@ -131,9 +222,31 @@ class Progress(Frozen):
     batches: int = 0
     """Batches under way."""
     waiting_for: str = ""
-    """Why tasks had to be handed out again (an error class), if they had."""
+    """What it waits for: a pause, a moment, a person, a job it called; or why tasks had to be handed out again (an
+    error class), if they had."""
     bad_rows: int = 0
     finished: tuple[StepCounts, ...] = ()
+    paused: bool = False
+    priority: int = NORMAL_PRIORITY
+    skipped: tuple[str, ...] = ()
+    """Steps the job went past."""
+    approvals: tuple[PendingApproval, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    refused: str = ""
+    """Why the last signal was not obeyed; updates tell their sender."""
+
+
+class StepView(Frozen):
+    """One step in the answer of the query `steps`."""
+
+    number: int
+    name: str
+    kind: str
+    state: Literal["ahead", "current", "done", "skipped"]
+    tasks: int = 0
+    ok: int = 0
+    failed: int = 0
+    seconds: float = 0.0
 
 
 class Range(Frozen):
@@ -175,6 +288,19 @@ class StepCursor(Frozen):
     left_reason: str = ""
 
 
+class SteeringState(Frozen):
+    """What people told a job, and what its steps without tasks left."""
+
+    paused: bool = False
+    priority: int | None = None
+    """None for that of the plan."""
+    decisions: tuple[Decision, ...] = ()
+    left: dict[int, dict[str, Any]] = Field(default_factory=dict[int, dict[str, Any]])
+    """Number of an approve or call step -> its value."""
+    reads: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Parameters read for the step under way."""
+
+
 class Resume(Frozen):
     """What a workflow hands to its next run."""
 
@@ -186,3 +312,5 @@ class Resume(Frozen):
     artifacts: tuple[str, ...] = ()
     cursor: StepCursor | None = None
     """The step under way; None between steps."""
+    steering: SteeringState | None = None
+    """What people told the job; None from runs of an earlier version."""

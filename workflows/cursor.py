@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from colony.contracts import BatchReport
+from colony.contracts import MAX_BATCH, BatchReport
 from workflows.contracts import Range, StepCursor, StepTally
 from workflows.policies import batch_size, pace
 
@@ -18,8 +18,8 @@ def start(step: int, tasks: int) -> StepCursor:
     return StepCursor(step=step, tasks=tasks, fresh=_whole(tasks))
 
 
-def take(cursor: StepCursor, parallel: int) -> tuple[StepCursor, Range | None]:
-    """The next range to hand out, or None when all of this generation is handed out.
+def take(cursor: StepCursor, parallel: int, most: int = MAX_BATCH) -> tuple[StepCursor, Range | None]:
+    """The next range to hand out, at most `most` tasks, or None when all of this generation is handed out.
 
     Ranges that came back come first, as they are: a second attempt should meet the same tasks.
     """
@@ -29,7 +29,7 @@ def take(cursor: StepCursor, parallel: int) -> tuple[StepCursor, Range | None]:
         return cursor, None
     head, rest = cursor.fresh[0], cursor.fresh[1:]
     left = sum(part.size for part in cursor.fresh)
-    size = min(head.size, batch_size(left, cursor.tasks, parallel, cursor.seconds_per_task, cursor.size))
+    size = min(head.size, most, batch_size(left, cursor.tasks, parallel, cursor.seconds_per_task, cursor.size))
     taken = Range(first=head.first, end=head.first + size)
     if taken.end < head.end:
         rest = (Range(first=taken.end, end=head.end), *rest)

@@ -1,32 +1,45 @@
-"""Writes the tasks of a step into the ledger, from the source or from the outcomes of an earlier step."""
+"""Writes the tasks of a step into the ledger, from the source or from the outcomes of earlier steps."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import PurePath
+from typing import Any, Final, cast
+
+import orjson
 
 from colony.contracts import BadRow, StepLoad
 from colony.errors import BadInput
 from colony.jobs import JobPlan, StepKind, StepPlan
 from colony.ledger.port import JobLedger
+from workflows.contracts import TakeFrom
+from workflows.given_rows import ROWS
 from workflows.naming import about_file
 from workflows.sources import read_rows
 
+_PAGE: Final = 1_000
 
-async def load_tasks_of(ledger: JobLedger, plan: JobPlan, step: StepPlan) -> StepLoad:
-    """Load one step; the same call again changes nothing. Raises `BadInput`, or what the ledger raises."""
+
+async def load_tasks_of(ledger: JobLedger, plan: JobPlan, step: StepPlan, takes: Sequence[TakeFrom] = ()) -> StepLoad:
+    """Load one step; the same call again changes nothing. Raises `BadInput`, or what the ledger raises.
+
+    `takes` says where the tasks come from when the plan leaves a choice.
+    """
     if step.kind is StepKind.LOAD:
         with about_file(PurePath(plan.source.path).name if plan.source is not None else ""):
             return await _load_source(ledger, plan, step)
-    if step.over is None:
+    if len(takes) > 1 or any(each.only for each in takes):
+        return await _load_several(ledger, plan, step, takes)
+    over = takes[0].step if takes else step.over
+    if over is None:
         raise BadInput(f"Step {step.name!r} is over no step.")
     if step.kind is StepKind.REDUCE:
-        return await ledger.load_reduce(plan.job, step.number, step.over, step.group)
-    if plan.steps[step.over].kind is StepKind.LOAD:
+        return await ledger.load_reduce(plan.job, step.number, over, step.group)
+    if plan.steps[over].kind is StepKind.LOAD:
         count = await ledger.task_count(plan.job, step.number)
         return StepLoad(tasks=count or 0)
-    return await ledger.load_map(plan.job, step.number, step.over)
+    return await ledger.load_map(plan.job, step.number, over)
 
 
 async def _load_source(ledger: JobLedger, plan: JobPlan, step: StepPlan) -> StepLoad:
@@ -50,6 +63,60 @@ async def _load_source(ledger: JobLedger, plan: JobPlan, step: StepPlan) -> Step
 async def _rows(plan: JobPlan, step: StepPlan, bad: list[BadRow]) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
     if plan.source is None:
         raise BadInput("The job has no source.")
+    if plan.source.format == ROWS:
+        yield [(seq, orjson.dumps(row)) for seq, row in enumerate(plan.source.rows)]
+        return
     chunks = read_rows(plan.source, [str(name) for name in step.parameters.get("optional", [])], bad)
     while chunk := await asyncio.to_thread(next, chunks, None):
         yield chunk
+
+
+async def _load_several(ledger: JobLedger, plan: JobPlan, step: StepPlan, takes: Sequence[TakeFrom]) -> StepLoad:
+    if step.kind is StepKind.MAP:
+        return await ledger.load_source(plan.job, step.number, _results(ledger, plan, takes), [])
+    payloads: list[bytes] = []
+    for take in takes:
+        tasks = await ledger.task_count(plan.job, take.step) or 0
+        for first in range(0, tasks, step.group):
+            part = {"step": take.step, "first": first, "end": min(first + step.group, tasks)}
+            payloads.append(orjson.dumps(part))
+    return await ledger.load_tasks(plan.job, step.number, [(None, payload) for payload in payloads])
+
+
+async def _results(
+    ledger: JobLedger, plan: JobPlan, takes: Sequence[TakeFrom]
+) -> AsyncIterator[Sequence[tuple[int, bytes]]]:
+    seq = 0
+    for take in takes:
+        tasks = await ledger.task_count(plan.job, take.step) or 0
+        for first in range(0, tasks, _PAGE):
+            page = await ledger.results(plan.job, take.step, first, min(tasks, first + _PAGE))
+            taken = [payload for _, result in page if (payload := taken_from(result, take.only)) is not None]
+            yield list(enumerate(taken, seq))
+            seq += len(taken)
+
+
+def taken_from(result: bytes, only: str) -> bytes | None:
+    """The payload a result becomes under a filter (see `colony.jobs.StepSource`), or None. Pure.
+
+    Work handed off to somebody the step does not name is a result like any other.
+    """
+    if not only:
+        return result
+    word, *doers = only.split()
+    target, payload = handed_off(orjson.loads(result))
+    if word == "to":
+        return orjson.dumps(payload) if target in doers else None
+    return None if target in doers else result
+
+
+def handed_off(value: Any) -> tuple[str, Mapping[str, Any]]:
+    """To whom a result hands work off, as `type/action`, and the work; empty for none. Pure."""
+    note: Any = cast("dict[str, Any]", value).get("hand_off") if isinstance(value, dict) else None
+    if not isinstance(note, dict):
+        return "", {}
+    fields = cast("dict[str, Any]", note)
+    agent, action, payload = fields.get("agent"), fields.get("action"), fields.get("payload")
+    if not (isinstance(agent, str) and isinstance(action, str) and isinstance(payload, dict)):
+        return "", {}
+    return f"{agent}/{action}", cast("dict[str, Any]", payload)

@@ -23,7 +23,7 @@ from colony.data_files import list_below, read_below
 from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
-from colony.jobs import JobPlan, StepPlan
+from colony.jobs import JobPlan, StepPlan, parameters_of
 from colony.ledger.port import Ledger
 from colony.llm.port import CacheUse, ChatAnswer, ChatMessage
 
@@ -194,7 +194,7 @@ class LocalRunner:
         task = AgentTask(
             action=step.action or "",
             payload=orjson.loads(row.payload),
-            parameters=step.parameters,
+            parameters=parameters_of(step, request.values),
             job=request.job,
             step=request.step,
             seq=row.seq,

@@ -6,6 +6,7 @@ from typing import Final
 
 OPEN_JOB: Final = "open_job"
 LOAD_STEP: Final = "load_step"
+READ_VALUES: Final = "read_values"
 TALLY_STEP: Final = "tally_step"
 DISPATCH_BATCH: Final = "dispatch_batch"
 REPORT: Final = "report"

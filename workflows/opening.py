@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import ValidationError
-
-from colony.config.templates import StepConfig, TemplateConfig
+from colony.config.templates import TemplateConfig
+from colony.config.unroll import step_names, unroll
+from colony.config.unroll_parts import Overrides
 from colony.errors import BadInput, NotFound
 from colony.ids import AgentType, Id
-from colony.jobs import JobPlan, SourcePin, StepKind, StepPlan
+from colony.jobs import JobPlan, SourcePin, StepPlan
 from workflows.contracts import JobInput, OpenJob, RangeSource
+from workflows.given_rows import pin_rows
 from workflows.naming import about_file
 from workflows.policies import MAX_INPUT
 from workflows.sources import pin_file, pin_range, resolve_source
+
+MAX_DEPTH: Final = 5
+"""Jobs below one another at most, the one a user started not counted."""
 
 
 def template_named(name: str, templates: Mapping[Id, TemplateConfig]) -> tuple[Id, TemplateConfig]:
@@ -29,23 +33,16 @@ def template_named(name: str, templates: Mapping[Id, TemplateConfig]) -> tuple[I
     )
 
 
-def parse_input(text: str) -> JobInput:
-    """The input of a job. Raises `BadInput` naming the field that is wrong."""
-    try:
-        return JobInput.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part)[:60] for part in first["loc"][:4]) or "the object"
-        if first["type"] == "extra_forbidden":
+def pin_source(
+    job: JobInput, template: TemplateConfig, roots: Sequence[Path], values: Mapping[str, Any]
+) -> SourcePin | None:
+    """What the job reads; None for a template without a load step. Blocks on the file. Raises `BadInput`."""
+    if template.steps[0].rows is not None:
+        if job.source is not None or job.tasks is not None:
             raise BadInput(
-                f"The input has the unknown field {where!r}.",
-                remedy=f"Known fields: {', '.join(JobInput.model_fields)}.",
-            ) from None
-        raise BadInput(f"The input field {where!r} is wrong: {first['msg'][:200]}.") from None
-
-
-def pin_source(job: JobInput, template: TemplateConfig, roots: Sequence[Path]) -> SourcePin:
-    """What the job reads. Blocks on the file. Raises `BadInput`."""
+                "This template takes its rows from its own inputs.", remedy="Leave out `source` and `tasks`."
+            )
+        return pin_rows(template, values)
     if job.source is not None and job.tasks is not None:
         raise BadInput("The input names both `source` and `tasks`.", remedy="Leave one out.")
     source = job.source
@@ -62,19 +59,18 @@ def pin_source(job: JobInput, template: TemplateConfig, roots: Sequence[Path]) -
         return pin_file(path, template, job.columns)
 
 
-def plan_steps(job: JobInput, template: TemplateConfig) -> tuple[StepPlan, ...]:
+def plan_steps(
+    job: JobInput, template: TemplateConfig, values: Mapping[str, Any] | None = None
+) -> tuple[StepPlan, ...]:
     """The steps of the job, numbered. Raises `BadInput` for steps that do not fit together."""
-    numbers = {step.name: number for number, step in enumerate(template.steps)}
-    unknown = sorted(set(job.parameters) - set(numbers))
+    names = step_names(template)
+    unknown = sorted(set(job.parameters) - set(names))
     if unknown:
         raise BadInput(
             f"`parameters` names the step {unknown[0][:80]!r}, which this template does not have.",
-            remedy=f"It has: {', '.join(numbers)}.",
+            remedy=f"It has: {', '.join(names)}.",
         )
-    kinds = [StepKind(step.kind.value) for step in template.steps]
-    if kinds.count(StepKind.LOAD) != 1 or kinds[0] is not StepKind.LOAD:
-        raise BadInput("A template starts with its one `load` step.", remedy="Correct it in agent_config.yaml.")
-    return tuple(_plan_step(number, step, numbers, kinds, job, template) for number, step in enumerate(template.steps))
+    return unroll(template, values, Overrides(parameters=job.parameters, parallel=job.parallel))
 
 
 def check_size(request: OpenJob, template: Id, steps: Sequence[StepPlan], source: SourcePin | None) -> None:
@@ -91,41 +87,34 @@ def check_size(request: OpenJob, template: Id, steps: Sequence[StepPlan], source
     if size > MAX_INPUT:
         raise BadInput(
             f"The plan of the job has {size:,} bytes; at most {MAX_INPUT:,} are allowed.",
-            remedy="Give fewer or shorter parameters.",
+            remedy="Give fewer or shorter parameters and rows; long lists belong into a file below a data root.",
         )
 
 
-def _plan_step(
-    number: int,
-    step: StepConfig,
-    numbers: Mapping[Id, int],
-    kinds: Sequence[StepKind],
-    job: JobInput,
-    template: TemplateConfig,
-) -> StepPlan:
-    over = next((numbers[name] for name in step.sources()), None)
-    if over is not None and kinds[over] is StepKind.LOAD and kinds[number] is not StepKind.MAP:
-        raise BadInput(f"Step {step.name!r} is over the load step, so it must be a map.")
-    if over is not None and kinds[over] is StepKind.REPORT:
-        raise BadInput(f"Step {step.name!r} is over a report, which has no outcomes.")
-    parameters: dict[str, Any] = {**step.parameters, **job.parameters.get(step.name, {})}
-    if kinds[number] is StepKind.LOAD:
-        # Frozen with the plan: the template may change while the job runs.
-        parameters["optional"] = list(template.optional)
-    return StepPlan(
-        number=number,
-        name=step.name,
-        kind=kinds[number],
-        over=over,
-        agent_type=step.agent,
-        action=step.action,
-        parameters=parameters,
-        group=step.group,
-        attempts=step.attempts,
-        task_seconds=step.task_seconds,
-        error_budget=step.error_budget,
-        parallel=job.parallel or step.parallel,
-    )
+def check_depth(request: OpenJob) -> None:
+    """Raise `BadInput` for a job too far below the one a user started."""
+    if request.parent is not None and request.parent.depth > MAX_DEPTH:
+        raise BadInput(f"Jobs call jobs at most {MAX_DEPTH} deep.", remedy="Look for templates that call one another.")
+
+
+def check_calls(name: Id, templates: Mapping[Id, TemplateConfig]) -> None:
+    """Raise `BadInput` if a template calls one that does not exist, or comes to call itself."""
+    _follow(name, templates, ())
+
+
+def _follow(name: Id, templates: Mapping[Id, TemplateConfig], above: tuple[Id, ...]) -> None:
+    if name in above:
+        raise BadInput(f"The templates {' -> '.join((*above, name))} call one another in a circle.")
+    template = templates.get(name)
+    if template is None:
+        raise BadInput(
+            f"The template {above[-1]!r} calls {name!r}, which does not exist." if above else f"No {name!r}."
+        )
+    if len(above) > MAX_DEPTH:
+        raise BadInput(f"The templates {' -> '.join(above)} call one another more than {MAX_DEPTH} deep.")
+    for step in unroll(template):
+        if step.call is not None:
+            _follow(step.call.template, templates, (*above, name))
 
 
 def check_agents(steps: Sequence[StepPlan], counts: Mapping[AgentType, Mapping[int, int]]) -> None:
@@ -138,4 +127,18 @@ def check_agents(steps: Sequence[StepPlan], counts: Mapping[AgentType, Mapping[i
             raise BadInput(
                 f"Step {step.name!r} needs agents of type {step.agent_type!r}, and none is deployed.",
                 remedy=f"Run: .venv/bin/python deploy_agents.py --type {step.agent_type}=20.",
+            )
+
+
+def check_actions(steps: Sequence[StepPlan], known: Mapping[AgentType, frozenset[str]]) -> None:
+    """Refuse a job whose agents would not know what to do; types that are not in `known` are not judged.
+
+    Raises `BadInput`.
+    """
+    for step in steps:
+        actions = known.get(step.agent_type) if step.agent_type is not None else None
+        if actions is not None and step.action not in actions:
+            raise BadInput(
+                f"Step {step.name!r} wants {step.action!r} of agents of type {step.agent_type!r}, who do not know it.",
+                remedy=f"They know: {', '.join(sorted(actions))}.",
             )

@@ -6,10 +6,10 @@ import math
 from datetime import timedelta
 from typing import Any, Final
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
 from colony.contracts import BATCH_SECONDS, MAX_BATCH
-from colony.jobs import StepPlan
+from colony.jobs import NORMAL_PRIORITY, StepPlan
 
 WORKFLOW_QUEUE: Final = "colony"
 IO_QUEUE: Final = "colony-io"
@@ -80,7 +80,12 @@ def io_options(seconds: float = IO_SECONDS) -> dict[str, Any]:
     }
 
 
-def dispatch_options(step: StepPlan) -> dict[str, Any]:
+def priority_of(priority: int, tenant: str) -> Priority:
+    """Priority 1 to 5 in a task queue, and a fair share for each tenant of a priority."""
+    return Priority(priority_key=priority, fairness_key=tenant or None)
+
+
+def dispatch_options(step: StepPlan, priority: int = NORMAL_PRIORITY, tenant: str = "") -> dict[str, Any]:
     """Options of `dispatch_batch` for a step."""
     longest = batch_deadline(step)
     return {
@@ -90,6 +95,7 @@ def dispatch_options(step: StepPlan) -> dict[str, Any]:
         "schedule_to_close_timeout": timedelta(seconds=longest + STALL_SECONDS),
         "heartbeat_timeout": timedelta(seconds=SILENCE_SECONDS),
         "retry_policy": DISPATCH_RETRY,
+        "priority": priority_of(priority, tenant),
     }
 
 

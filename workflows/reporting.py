@@ -30,7 +30,7 @@ _MOST_RESULTS: Final = 1_000
 
 async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> list[Artifact]:
     """`report.md`, `results.json`, for reviews `report.html`. Raises `BadInput` when there is nothing to report."""
-    over = plan.steps[request.step].over
+    over = plan.steps[request.step].over if request.over is None else request.over
     if over is None:
         raise BadInput(f"Report step {request.step} is over no step.")
     tasks = await ledger.task_count(plan.job, over) or 0

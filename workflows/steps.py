@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from colony.contracts import BatchReport, BatchRequest, StepCounts
+    from colony.contracts import MAX_BATCH, BatchReport, BatchRequest, StepCounts
     from colony.errors import Cancelled, Permanent, Unavailable
     from colony.jobs import JobPlan, StepPlan
     from workflows import names
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         leave_delay,
         should_continue_as_new,
     )
+    from workflows.steering import Steering
     from workflows.translate import never_started, ran_out_of_time
 
 _SETTLE_SECONDS = 60.0
@@ -34,8 +36,10 @@ _SETTLE_SECONDS = 60.0
 class StepRun:
     """Runs one step. `cursor` is always what a next run of the workflow needs to go on."""
 
-    def __init__(self, plan: JobPlan, step: StepPlan, cursor: StepCursor) -> None:
+    def __init__(self, plan: JobPlan, step: StepPlan, cursor: StepCursor, steering: Steering) -> None:
         self._plan = plan
+        self._steering = steering
+        self._values = json.dumps(steering.reads) if steering.reads else ""
         self._step = step
         self._running: dict[asyncio.Task[BatchReport], Range] = {}
         self._progress_at = workflow.time()
@@ -44,6 +48,9 @@ class StepRun:
         self._not_started = False
         """Whether a batch came back since nobody took it up."""
         self.cursor = cursor
+
+    def _priority(self) -> int:
+        return self._step.priority or self._steering.priority
 
     def progress(self) -> dict[str, object]:
         """The part of `Progress` a step knows."""
@@ -95,8 +102,11 @@ class StepRun:
             if not full:
                 self._fill()
             if not self._running:
+                if self._steering.paused and not full and not self._handed_out():
+                    await self._rest()
+                    continue
                 return not full
-            done, _ = await workflow.wait(list(self._running), return_when=asyncio.FIRST_COMPLETED)
+            done = await self._some_end()
             left = False
             for task in done:
                 handed = self._running.pop(task)
@@ -104,9 +114,27 @@ class StepRun:
             if left:
                 await self._wait_for_hosts()
 
+    def _handed_out(self) -> bool:
+        return not self.cursor.fresh and not self.cursor.again
+
+    async def _rest(self) -> None:
+        """Wait until the job is resumed. A pause is no standing still."""
+        await workflow.wait_condition(lambda: not self._steering.paused)
+        self._progress_at = workflow.time()
+
+    async def _some_end(self) -> list[asyncio.Task[BatchReport]]:
+        """Batches that ended; none when the job was resumed meanwhile, so that more are handed out."""
+        if self._steering.paused:
+            await workflow.wait_condition(
+                lambda: not self._steering.paused or any(task.done() for task in self._running)
+            )
+            return [task for task in self._running if task.done()]
+        done, _ = await workflow.wait(list(self._running), return_when=asyncio.FIRST_COMPLETED)
+        return [task for task in self._running if task in done]
+
     def _fill(self) -> None:
-        while len(self._running) < self._step.parallel:
-            self.cursor, handed = take(self.cursor, self._step.parallel)
+        while len(self._running) < self._step.parallel and not self._steering.paused:
+            self.cursor, handed = take(self.cursor, self._step.parallel, self._step.batch or MAX_BATCH)
             if handed is None:
                 return
             request = BatchRequest(
@@ -116,9 +144,14 @@ class StepRun:
                 generation=self.cursor.generation,
                 first=handed.first,
                 end=handed.end,
+                priority=self._priority(),
+                values=self._values,
             )
             batch = workflow.execute_activity(
-                names.DISPATCH_BATCH, request, result_type=BatchReport, **dispatch_options(self._step)
+                names.DISPATCH_BATCH,
+                request,
+                result_type=BatchReport,
+                **dispatch_options(self._step, self._priority(), self._plan.tenant),
             )
             self._running[asyncio.ensure_future(batch)] = handed
 

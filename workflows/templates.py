@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from colony.config.model import Config
-from colony.config.templates import StepConfig, TemplateConfig
+from colony.config.templates import StepConfig, TemplateConfig, TemplateKind
 from colony.ids import AgentType, Id
-from colony.jobs import StepKind
 
 REVIEW_ANALYSIS: Final = TemplateConfig(
     description="Reads customer reviews, finds what people like and dislike, and writes a report.",
@@ -19,17 +18,17 @@ REVIEW_ANALYSIS: Final = TemplateConfig(
     },
     optional=("id", "rating"),
     steps=(
-        StepConfig(name=Id("load"), kind=StepKind.LOAD),
+        StepConfig(name=Id("load"), kind=TemplateKind.LOAD),
         StepConfig(
             name=Id("clean"),
-            kind=StepKind.MAP,
+            kind=TemplateKind.MAP,
             over=Id("load"),
             agent=AgentType("processing"),
             action=Id("clean_review"),
         ),
         StepConfig(
             name=Id("classify"),
-            kind=StepKind.MAP,
+            kind=TemplateKind.MAP,
             over=Id("clean"),
             agent=AgentType("analysis"),
             action=Id("sentiment"),
@@ -38,7 +37,7 @@ REVIEW_ANALYSIS: Final = TemplateConfig(
         ),
         StepConfig(
             name=Id("aggregate"),
-            kind=StepKind.REDUCE,
+            kind=TemplateKind.REDUCE,
             over=Id("classify"),
             agent=AgentType("analysis"),
             action=Id("aggregate_reviews"),
@@ -47,7 +46,7 @@ REVIEW_ANALYSIS: Final = TemplateConfig(
         ),
         StepConfig(
             name=Id("merge"),
-            kind=StepKind.REDUCE,
+            kind=TemplateKind.REDUCE,
             over=Id("aggregate"),
             agent=AgentType("coordination"),
             action=Id("merge_reviews"),
@@ -55,15 +54,15 @@ REVIEW_ANALYSIS: Final = TemplateConfig(
             error_budget=0,
             task_seconds=300,
         ),
-        StepConfig(name=Id("report"), kind=StepKind.REPORT, over=Id("merge")),
+        StepConfig(name=Id("report"), kind=TemplateKind.REPORT, over=Id("merge")),
     ),
 )
 
 DURABLE_TASKS: Final = TemplateConfig(
     description="Generated tasks that do nothing, each with one durable outcome; measures the runtime itself.",
     steps=(
-        StepConfig(name=Id("load"), kind=StepKind.LOAD),
-        StepConfig(name=Id("work"), kind=StepKind.MAP, over=Id("load"), agent=AgentType("probe"), action=Id("noop")),
+        StepConfig(name=Id("load"), kind=TemplateKind.LOAD),
+        StepConfig(name=Id("work"), kind=TemplateKind.MAP, over=Id("load"), agent=AgentType("probe"), action=Id("noop")),
     ),
 )
 

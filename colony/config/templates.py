@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from colony.config.section import Section
 from colony.ids import AgentType, Id
@@ -16,6 +16,9 @@ END: Final = "end"
 """Where a branch goes to end the job well: no step may have this name."""
 
 MOST_TURNS: Final = 50
+
+RESERVED: Final = frozenset({"source", "tasks", "bytes", "columns", "parameters", "parallel", "priority", "tenant"})
+"""What every job may be given: no input of a template may have such a name."""
 
 
 class TemplateKind(StrEnum):
@@ -68,6 +71,21 @@ class UntilConfig(Section):
 
     on: Reference
     when: Condition
+
+
+def _until_tag(value: Any) -> str:
+    if isinstance(value, str):
+        return "moment"
+    if isinstance(value, InputReference) or (isinstance(value, Mapping) and ("$input" in value or "input" in value)):
+        return "input"
+    return "condition"
+
+
+Until = Annotated[
+    Annotated[UntilConfig, Tag("condition")] | Annotated[InputReference, Tag("input")] | Annotated[str, Tag("moment")],
+    Discriminator(_until_tag),
+]
+"""A condition, or a moment as text or input."""
 
 
 class Doer(Section):
@@ -137,7 +155,7 @@ class StepConfig(Section):
     """For load: a list of rows, or `{$input: NAME}`; left out for the `source` of the job."""
     seconds: float | InputReference | None = None
     """For wait: how long."""
-    until: UntilConfig | InputReference | str | None = None
+    until: Until | None = None
     """For wait: a moment (ISO 8601, UTC unless it says otherwise). For loop: when it ends."""
     prompt: str = Field(default="", max_length=2_000)
     """For approve: what the person decides about."""
@@ -210,6 +228,13 @@ class TemplateConfig(Section):
     optional: tuple[str, ...] = ()
     """Payload fields that a source may lack."""
     steps: tuple[StepConfig, ...] = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> Self:
+        taken = sorted(RESERVED & self.inputs.keys())
+        if taken:
+            raise ValueError(f"an input cannot be called {taken[0]!r}: every job has that")
+        return self
 
 
 def _default(name: str) -> Any:

@@ -1,0 +1,90 @@
+"""Rows that the input or the template lists, and paths among the inputs. Functions block on the file system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+
+from colony.config.references import with_inputs
+from colony.config.templates import InputConfig, TemplateConfig
+from colony.contracts import MAX_PAYLOAD
+from colony.errors import BadInput
+from colony.ids import Id
+from colony.jobs import SourcePin
+from workflows.contracts import RangeSource
+from workflows.sources import pin_file, pin_range, resolve_source
+
+ROWS: Final = "rows"
+"""Format of a source whose rows stand in the plan."""
+
+MOST_FILES: Final = 10_000
+
+
+def resolved_paths(
+    values: Mapping[str, Any], declared: Mapping[Id, InputConfig], roots: Sequence[Path]
+) -> dict[str, Any]:
+    """`values` with the inputs of type `path` absolute. Raises `BadInput` for one outside the data roots."""
+    resolved = dict(values)
+    for name, config in declared.items():
+        if config.type == "path" and resolved.get(name) is not None:
+            resolved[name] = str(_below_roots(str(resolved[name]), roots))
+    return resolved
+
+
+def pin_rows(template: TemplateConfig, values: Mapping[str, Any]) -> SourcePin:
+    """The source that the load step of the template names, with the inputs in place. Raises `BadInput`.
+
+    A list gives a row for each entry, a number so many numbered rows, an object one row, a path the rows of its file
+    or, of a folder, a row for each file below it.
+    """
+    load = template.steps[0]
+    rows = with_inputs(load.rows, values, {str(name): each for name, each in template.inputs.items()}, "rows")
+    if rows is None:
+        raise BadInput("The input gives no rows.", remedy=f"The step {load.name!r} takes its rows from an input.")
+    if isinstance(rows, bool) or (isinstance(rows, int | float) and rows < 1):
+        raise BadInput(f"{rows!r} is no number of rows.", remedy="Hand in 1 or more.")
+    if isinstance(rows, int):
+        return pin_range(RangeSource(range=rows), template)
+    if isinstance(rows, str):
+        path = Path(rows)
+        if not path.is_dir():
+            return pin_file(path, template, {})
+        rows = _files(path)
+    listed = cast("list[Any]", rows) if isinstance(rows, list) else [rows]
+    payloads = tuple(_payload(row) for row in listed)
+    if not payloads:
+        raise BadInput("The list of rows is empty.")
+    for at, payload in enumerate(payloads):
+        if len(orjson.dumps(payload)) > MAX_PAYLOAD:
+            raise BadInput(f"Row {at} has more than {MAX_PAYLOAD:,} bytes.")
+    return SourcePin(path="", size=len(payloads), sha256="", format=ROWS, rows=payloads)
+
+
+def _payload(row: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", row) if isinstance(row, dict) else {"value": row}
+
+
+def _files(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_symlink() or not path.is_file() or any(part.startswith(".") for part in relative.parts):
+            continue
+        found.append({"path": str(path), "name": str(relative), "bytes": path.stat().st_size})
+        if len(found) > MOST_FILES:
+            raise BadInput(f"The folder {folder.name!r} holds more than {MOST_FILES:,} files.")
+    if not found:
+        raise BadInput(f"The folder {folder.name!r} holds no files.")
+    return found
+
+
+def _below_roots(path: str, roots: Sequence[Path]) -> Path:
+    for root in roots:
+        real = root.resolve()
+        candidate = (real / path).resolve()
+        if candidate.is_dir() and any(candidate.is_relative_to(each.resolve()) for each in roots):
+            return candidate
+    return resolve_source(path, roots)
