@@ -16,6 +16,7 @@ from agents.skills.phrases import keyphrases
 from agents.skills.report_model import themes_of
 from agents.skills.sentiment import Judge, by_lexicon, by_model, needs_model
 from agents.skills.tally import Tally, merge, tally_of
+from agents.website import check_part
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -35,6 +36,7 @@ class Analysis:
         "statistics": "describes a list of numbers, and how it goes with a second one",
         "aggregate_reviews": "adds up a range of judged reviews to partial sums",
         "check_post": "checks a draft: length, reading ease, repetition, and that its claims trace to passages",
+        "check_part": "checks the file of one part of a website",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
@@ -50,6 +52,8 @@ class Analysis:
                 return AgentResult(value=await _aggregate(task, ctx))
             case "check_post":
                 return AgentResult(value=check_post(task))
+            case "check_part":
+                return AgentResult(value=await check_part(task, ctx))
             case _:
                 raise unknown_action(task, self.actions)
 

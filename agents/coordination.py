@@ -20,6 +20,7 @@ from agents.skills.report import (
 )
 from agents.skills.tally import Tally, merge, parse_tally
 from agents.skills.wording import Wording, worded
+from agents.website import assemble_site, plan_part, return_part
 from colony.errors import BadInput
 
 MOST_TASKS: Final = 1_000
@@ -40,6 +41,9 @@ class Coordination:
         "merge_reviews": "adds up partial sums to the findings of a report, worded by a language model if there is one",
         "assemble_posts": "puts posts together to a collection and finds those that are alike",
         "write_report": "writes Markdown from findings",
+        "plan_part": "plans one part of a website from its brief",
+        "return_part": "sends a part of a website that failed its checks back to its author",
+        "assemble_site": "puts the parts of a website together and sums up what its checks found",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
@@ -55,6 +59,12 @@ class Coordination:
                 return AgentResult(value=await assemble_posts(task, ctx))
             case "write_report":
                 return AgentResult(value=_write_report(task.payload))
+            case "plan_part":
+                return AgentResult(value=await plan_part(task, ctx))
+            case "return_part":
+                return AgentResult(value=await return_part(task, ctx))
+            case "assemble_site":
+                return AgentResult(value=await assemble_site(task, ctx))
             case _:
                 raise unknown_action(task, self.actions)
 

@@ -15,6 +15,7 @@ from agents.skills.chunks import chunk_text
 from agents.skills.hashing import content_hash, near_duplicates
 from agents.skills.phrases import keyphrases
 from agents.skills.text import clean_text, sentences
+from agents.website import build_part, mend_part
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -59,6 +60,8 @@ class Processing:
         "extract": "finds addresses, amounts, dates and key phrases in a text",
         "draft_post": "drafts a post from cited passages, in a language model's words where there is one",
         "revise_post": "drafts a post that failed its checks once more, with the reasons",
+        "build_part": "writes the file of one part of a website",
+        "mend_part": "writes a part of a website once more, with what its checks found",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
@@ -81,6 +84,10 @@ class Processing:
                 return AgentResult(value=await draft_post(task, ctx))
             case "revise_post":
                 return AgentResult(value=await revise_post(task, ctx))
+            case "build_part":
+                return AgentResult(value=await build_part(task, ctx))
+            case "mend_part":
+                return AgentResult(value=await mend_part(task, ctx))
             case _:
                 raise unknown_action(task, self.actions)
 

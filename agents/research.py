@@ -14,6 +14,7 @@ from agents.skills.chunks import chunk_text
 from agents.skills.phrases import keyphrases
 from agents.skills.ranking import Hit, Passage, rank, terms
 from agents.skills.text import clean_text, one_line, sentence_spans
+from agents.website import write_copy
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -37,6 +38,7 @@ class Research:
         "extract": "quotes the sentences of the sources that answer a query, each with a citation",
         "summarise": "picks the sentences of the sources that say most",
         "gather": "finds the passages of a corpus that speak of the topic of a post",
+        "write_copy": "words what the brief of a website leaves open on one page",
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
@@ -45,6 +47,8 @@ class Research:
             raise unknown_action(task, self.actions)
         if task.action == "gather":
             return AgentResult(value=await gather(task, ctx))
+        if task.action == "write_copy":
+            return AgentResult(value=await write_copy(task, ctx))
         wanted = parameters(task, _Search)
         query = "" if task.action == "summarise" else text_of(task.payload, "query")
         sources = await _sources(task.payload, ctx)

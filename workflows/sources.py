@@ -22,6 +22,7 @@ from colony.errors import BadInput
 from colony.jobs import SourcePin
 from workflows.contracts import RangeSource
 from workflows.rows import DELIMITERS, MAX_FIELD, Lines, Record, csv_header, csv_records, json_object, json_records
+from workflows.source_briefs import BRIEF, brief_rows, pin_brief, takes_brief
 
 CHUNK: Final = 1_000
 """Rows handed to the ledger at once."""
@@ -93,6 +94,8 @@ def pin_file(path: Path, template: TemplateConfig, columns: Mapping[str, str]) -
 
     Raises `BadInput` for a file that is unreadable, empty, of another format, or lacks a column.
     """
+    if takes_brief(template):
+        return pin_brief(path)
     try:
         with path.open("rb") as file:
             form = sniff(file.peek(8192)[:8192], path.suffix.lower())
@@ -170,6 +173,9 @@ def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Ite
     """
     if pin.format == _RANGE:
         yield from _chunked(_range_payloads(pin.size, int(pin.columns["bytes"])))
+        return
+    if pin.format == BRIEF:
+        yield list(brief_rows(pin))
         return
     fields = [Field(name, column, name not in optional) for name, column in pin.columns.items()]
     try:
