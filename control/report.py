@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 from rich.console import RenderableType
 
 from agents.skills.report import RunFacts, parse_report
 from agents.skills.report_terminal import render_terminal
-from colony.contracts import JobState, JobView
+from colony.contracts import Artifact, JobState, JobView
 from colony.errors import NotFound
 from colony.jobs import StepKind
 from colony.ledger.port import Ledger
+from control.session import ledger_here
 
 
 async def terminal_report(ledger: Ledger, view: JobView) -> RenderableType | None:
@@ -36,13 +39,18 @@ async def how_to_read(ledger: Ledger, view: JobView) -> str:
     shown: list[str] = []
     if "report.md" in names:
         shown.append(f"Read the report: colony results {view.job}")
-    if any(step.kind is StepKind.MAP for step in plan.steps):
+    if "posts.zip" in names:
+        shown.append(f"the posts: colony results {view.job} --format files")
+    elif any(step.kind is StepKind.MAP for step in plan.steps):
         shown.append(f"rows: colony results {view.job} --format csv")
     return "   ".join(shown)
 
 
 async def write_report(ledger: Ledger, view: JobView, folder: Path) -> list[Path]:
-    """Write the artifacts of a job below `folder`/job-N and return the paths. Raises `NotFound` without any."""
+    """Write the artifacts of a job below `folder`/job-N, archives unpacked, and return the paths.
+
+    Raises `NotFound` without any.
+    """
     artifacts = await ledger.artifacts(view.job)
     if not artifacts:
         raise NotFound(f"Job {view.job} has no artifacts: it is {view.state}.")
@@ -50,7 +58,24 @@ async def write_report(ledger: Ledger, view: JobView, folder: Path) -> list[Path
     target.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     for artifact in artifacts:
+        if artifact.media_type == "application/zip":
+            paths.append(_unpacked(artifact, target / Path(artifact.name).stem))
+            continue
         path = target / artifact.name
         path.write_bytes(artifact.content)
         paths.append(path)
     return paths
+
+
+async def write_files(name: str, folder: Path) -> list[Path]:
+    """As `write_report`, for a job by number, key or workflow id."""
+    async with ledger_here() as ledger:
+        return await write_report(ledger, await ledger.job(name), folder)
+
+
+def _unpacked(artifact: Artifact, folder: Path) -> Path:
+    """The files of an archive below `folder`: `extractall` leaves out what would lead out of it."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(io.BytesIO(artifact.content)) as archive:
+        archive.extractall(folder)
+    return folder

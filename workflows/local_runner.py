@@ -196,6 +196,7 @@ class LocalRunner:
             payload=orjson.loads(row.payload),
             parameters=parameters_of(step, request.values),
             job=request.job,
+            job_key=plan.key,
             step=request.step,
             seq=row.seq,
             generation=request.generation,

@@ -18,18 +18,24 @@ from agents.skills.report import (
     render_html,
     render_markdown,
 )
+from agents.skills.website_report import KIND as WEBSITE
 from colony.contracts import Artifact
 from colony.errors import BadInput
 from colony.jobs import JobPlan
 from colony.ledger.port import JobLedger
 from workflows.contracts import ReportInput
+from workflows.reporting_posts import KIND, post_artifacts
+from workflows.reporting_site import site_artifacts
 
 _SHOWN_BAD_ROWS: Final = 20
 _MOST_RESULTS: Final = 1_000
 
 
 async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> list[Artifact]:
-    """`report.md`, `results.json`, for reviews `report.html`. Raises `BadInput` when there is nothing to report."""
+    """`report.md`, `results.json`, for reviews `report.html`, for posts their files.
+
+    Raises `BadInput` when there is nothing to report.
+    """
     over = plan.steps[request.step].over if request.over is None else request.over
     if over is None:
         raise BadInput(f"Report step {request.step} is over no step.")
@@ -39,11 +45,19 @@ async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -
         raise BadInput(f"Step {plan.steps[over].name} has no good outcome to report.")
     value = _value([orjson.loads(result) for _, result in results])
     facts = await _facts(ledger, plan, request)
+    if value.get("kind") == KIND:
+        posts = await post_artifacts(ledger, plan, value, facts)
+        return [*posts, _data(value, facts)]
+    if value.get("kind") == WEBSITE:
+        return [*await site_artifacts(ledger, plan, value, facts), _data(value, facts)]
     if value.get("kind") == "reviews":
         facts = facts.model_copy(update={"model": ", ".join(parse_report(value).model_names())})
+    return [*render(value, facts), _data(value, facts)]
+
+
+def _data(value: Mapping[str, Any], facts: RunFacts) -> Artifact:
     content = orjson.dumps({**value, "run": facts.model_dump(mode="json")})
-    data = Artifact(name="results.json", media_type="application/json", content=content)
-    return [*render(value, facts), data]
+    return Artifact(name="results.json", media_type="application/json", content=content)
 
 
 def render(value: Mapping[str, Any], facts: RunFacts) -> list[Artifact]:

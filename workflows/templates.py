@@ -8,6 +8,8 @@ from typing import Final
 from colony.config.model import Config
 from colony.config.templates import StepConfig, TemplateConfig, TemplateKind
 from colony.ids import AgentType, Id
+from workflows.template_content import CONTENT_CREATION
+from workflows.template_website import WEBSITE_BUILD
 
 REVIEW_ANALYSIS: Final = TemplateConfig(
     description="Reads customer reviews, finds what people like and dislike, and writes a report.",
@@ -62,13 +64,17 @@ DURABLE_TASKS: Final = TemplateConfig(
     description="Generated tasks that do nothing, each with one durable outcome; measures the runtime itself.",
     steps=(
         StepConfig(name=Id("load"), kind=TemplateKind.LOAD),
-        StepConfig(name=Id("work"), kind=TemplateKind.MAP, over=Id("load"), agent=AgentType("probe"), action=Id("noop")),
+        StepConfig(
+            name=Id("work"), kind=TemplateKind.MAP, over=Id("load"), agent=AgentType("probe"), action=Id("noop")
+        ),
     ),
 )
 
 BUILT_IN_TEMPLATES: Final[Mapping[Id, TemplateConfig]] = {
     Id("review_analysis"): REVIEW_ANALYSIS,
     Id("durable_tasks"): DURABLE_TASKS,
+    Id("content_creation"): CONTENT_CREATION,
+    Id("website_build"): WEBSITE_BUILD,
 }
 
 

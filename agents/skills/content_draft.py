@@ -10,10 +10,9 @@ from pydantic import Field
 
 from agents.skills.content_checks import reading_ease, word_count
 from agents.skills.content_post import Passage, Post, Section, Sentence, Topic
-from agents.skills.content_trace import telling_words
+from agents.skills.content_trace import stems, telling_words
 from agents.skills.hashing import content_hash
 from agents.skills.phrases import keyphrases
-from agents.skills.ranking import terms
 from agents.skills.text import sentences
 from colony.contracts import Frozen
 
@@ -26,8 +25,10 @@ _LEANS: Final = re.compile(
 """How a sentence begins that leans on the one before it."""
 _LONGEST_RUN: Final = 5
 _LEAD_LOOKS_AT: Final = 8
-_ON_TOPIC: Final = 0.4
+_ON_TOPIC: Final = 0.45
 """Share of the best passage's score that one needs to be to the point."""
+_OPENINGS: Final = 0.75
+"""The same for how another document begins: that is about its own topic."""
 _SAME: Final = 0.8
 """Share of the telling words of a sentence that another one has: then it says the same."""
 
@@ -58,7 +59,7 @@ def draft_extracts(topic: Topic, passages: Sequence[Passage], shape: Shape, date
     for group in _groups([passage for passage in ranked if passage is not lead], near=lead):
         if total >= shape.words or len(sections) >= shape.sections:
             break
-        if total >= shape.least_words and max(passage.score for passage in group) < _ON_TOPIC * passages[0].score:
+        if total >= shape.least_words and not _to_the_point(group, lead, passages[0].score):
             continue
         lines: list[Sentence] = []
         for passage in group:
@@ -83,11 +84,11 @@ def _plainness(passage: Passage) -> float:
 
 def _lead(topic: Topic, ranked: Sequence[Passage]) -> Passage:
     """What a post begins with: among the best passages one that opens a document or a section, and is on the topic."""
-    wanted = set(terms(topic.topic))
+    wanted = set(stems(topic.topic))
     best = ranked[0].score
 
     def worth(passage: Passage) -> float:
-        named = len(wanted & set(terms(f"{passage.title} {passage.heading}"))) / max(1, len(wanted))
+        named = len(wanted & set(stems(f"{passage.title} {passage.heading}"))) / max(1, len(wanted))
         opens = 0.15 * passage.opens + 0.7 * (passage.opens and not passage.heading and named > 0)
         return passage.score / best + opens + 0.5 * named
 
@@ -105,6 +106,11 @@ def _groups(passages: Sequence[Passage], *, near: Passage) -> list[list[Passage]
     ordered = list(groups.values())
     ordered.sort(key=lambda group: (group[0].source, group[0].heading) != (near.source, near.heading))
     return [sorted(group, key=lambda passage: passage.place) for group in ordered]
+
+
+def _to_the_point(group: Sequence[Passage], lead: Passage, best: float) -> bool:
+    opens_other = group[0].source != lead.source and not group[0].heading
+    return max(passage.score for passage in group) >= best * (_OPENINGS if opens_other else _ON_TOPIC)
 
 
 def _run(passage: Passage, room: int) -> list[Sentence]:

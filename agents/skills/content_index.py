@@ -137,19 +137,19 @@ def render_index(rows: Sequence[Row], title: str) -> str:
     held = [row for row in rows if not row.check.passed]
     words = sum(row.check.words for row in rows)
     parts = [f"# {escaped(title)}", f"{len(rows):,} {_plural(len(rows), 'post')}, {words:,} words."]
-    parts += [_entry(row) for row in good]
+    parts += ["\n".join(map(_entry, good))] if good else []
     subjects = _subjects(good)
     if subjects:
         parts.append("## By subject\n\n" + "\n".join(subjects))
     if held:
         parts.append("## Held back\n\nThese failed their checks twice; they are marked as drafts.")
-        parts += [_entry(row) for row in held]
+        parts.append("\n".join(map(_entry, held)))
     return "\n\n".join(parts) + "\n"
 
 
 def _entry(row: Row) -> str:
     link = f"**[{escaped(row.title)}](posts/{row.slug}.md)**"
-    return f"- {link} · {minutes_of(row.check.words)} min<br>\n  {escaped(row.description)}"
+    return f"- {link} ({minutes_of(row.check.words)} min). {escaped(row.description)}"
 
 
 def _subjects(rows: Sequence[Row]) -> list[str]:
@@ -184,7 +184,8 @@ def render_quality(rows: Sequence[Row], whole: Collection, left_out: Mapping[str
         "*ease*: Flesch reading ease, 60 to 70 is plain English. *traced*: sentences that their cited passage bears out"
         " in words, numbers, names and negations. *like another*: share of the text that the post most like it has too."
     )
-    copies = [each for each in whole.alike if each.share >= ALIKE and each.text < len(rows) and each.other < len(rows)]
+    pairs = {tuple(sorted((each.text, each.other))): each for each in whole.alike if each.share >= ALIKE}
+    copies = [each for pair, each in pairs.items() if pair[1] < len(rows)]
     if copies:
         lines = [
             f"- {escaped(rows[c.text].title)} and {escaped(rows[c.other].title)}: {c.share:.0%}" for c in copies[:50]

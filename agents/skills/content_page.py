@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from agents.skills.content_checks import Check, reading_ease
+from agents.skills.content_checks import Check
 from agents.skills.content_post import Passage, Post, Section, Topic
 from agents.skills.phrases import keyphrases
 from agents.skills.report_markdown import escaped
@@ -40,7 +40,8 @@ def cited(post: Post) -> dict[int, int]:
 def front_fields(topic: Topic, post: Post, passages: Sequence[Passage], check: Check, slug: str) -> dict[str, Any]:
     """What stands in the front matter. `draft: true` marks a post that failed its checks."""
     numbers = cited(post)
-    sources = dict.fromkeys(shown_source(p.source) for p in passages if p.number in numbers)
+    texts = {passage.number: passage for passage in passages}
+    sources = dict.fromkeys(shown_source(texts[number].source) for number in numbers if number in texts)
     return {
         "title": post.title,
         "slug": slug,
@@ -92,11 +93,6 @@ def shown_source(source: str) -> str:
 def minutes_of(words: int) -> int:
     """Minutes to read so many words, at 220 a minute."""
     return max(1, round(words / 220))
-
-
-def ease_words(post: Post) -> float:
-    """Reading ease of a post as it stands."""
-    return reading_ease(" ".join(sentence.text for sentence in post.all_sentences()))
 
 
 def _paragraphs(section: Section, numbers: Mapping[int, int]) -> str:

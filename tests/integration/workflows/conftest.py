@@ -28,6 +28,7 @@ from colony.ledger.memory import MemoryLedger
 from tests.servers.temporal import temporal_server
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
+from workflows.attributes import registered_attributes
 from workflows.client import connect
 from workflows.local_runner import local_runner
 from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
@@ -103,9 +104,10 @@ def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
         ledger = MemoryLedger(SystemClock())
         config = Config(workflows=dict(templates or {}))
         shutdown = asyncio.Event()
-        async with connect(temporal) as client, local_runner(ledger, agents) as local:
+        async with connect(temporal) as client, local_runner(ledger, agents, roots=[tmp_path]) as local:
             runner: Any = local if wrap is None else wrap(local)
-            io = IoActivities(ledger, config, [tmp_path])
+            attributes = await registered_attributes(client)
+            io = IoActivities(ledger, config, [tmp_path], attributes=attributes, deployment="colony-test")
             workers = [workflow_worker(client), io_worker(client, io)]
             if dispatch:
                 workers.append(dispatch_worker(client, DispatchActivities(runner, silence_seconds=silence)))

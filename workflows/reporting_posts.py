@@ -1,0 +1,84 @@
+"""The artifacts of a job that wrote posts: the posts as one archive, their index, the table of their quality."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from agents.skills.content_index import Collection, Finished, Row, Slugs, render_index, render_quality, row_of
+from agents.skills.content_page import render_post
+from agents.skills.report_markdown import run_sections
+from agents.skills.report_model import RunFacts
+from colony.contracts import Artifact
+from colony.errors import BadInput
+from colony.jobs import JobPlan
+from colony.ledger.port import JobLedger
+
+KIND: Final = "posts"
+"""What `assemble_posts` calls its value."""
+
+ARCHIVE: Final = "posts.zip"
+_PAGE: Final = 200
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+"""The oldest date of the format: equal posts make equal archives."""
+
+
+async def post_artifacts(ledger: JobLedger, plan: JobPlan, value: Mapping[str, Any], facts: RunFacts) -> list[Artifact]:
+    """`posts.zip`, `index.md`, `quality.md`, and `report.md`, which is the table again for those who look for it.
+
+    Raises `BadInput` for a value that `assemble_posts` did not write.
+    """
+    span: Mapping[str, int] = value.get("range") or {}
+    try:
+        step, first, end = span["step"], span["first"], span["end"]
+        whole = Collection.model_validate(value["collection"])
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"The collection of posts is broken: {type(error).__name__}.") from error
+    archive = _Archive()
+    for start in range(first, end, _PAGE):
+        page = await ledger.results(plan.job, step, start, min(start + _PAGE, end))
+        await asyncio.to_thread(archive.add, [result for _, result in page])
+    facts = facts.model_copy(update={"model": ", ".join(sorted(whole.models))})
+    quality = render_quality(archive.rows, whole, facts.failed, run_sections(facts))
+    return [
+        Artifact(name=ARCHIVE, media_type="application/zip", content=archive.close()),
+        _markdown("index.md", render_index(archive.rows, "Posts")),
+        _markdown("quality.md", quality),
+        _markdown("report.md", quality),
+    ]
+
+
+class _Archive:
+    """The posts as files in an archive, and a row of each."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._slugs = Slugs()
+        self._file = io.BytesIO()
+        self._archive = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED)
+
+    def add(self, results: Sequence[bytes]) -> None:
+        """Write the next posts. Blocks for the packing."""
+        for result in results:
+            one = Finished.model_validate(orjson.loads(result))
+            slug = self._slugs.take(one.post.title)
+            self.rows.append(row_of(one, slug))
+            page = render_post(one.topic, one.post, one.passages, one.check, slug)
+            entry = zipfile.ZipInfo(f"{slug}.md", _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            self._archive.writestr(entry, page.encode())
+
+    def close(self) -> bytes:
+        """The whole archive."""
+        self._archive.close()
+        return self._file.getvalue()
+
+
+def _markdown(name: str, text: str) -> Artifact:
+    return Artifact(name=name, media_type="text/markdown; charset=utf-8", content=text.encode())

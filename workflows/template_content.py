@@ -1,0 +1,63 @@
+"""The template `content_creation`: from topics and a corpus to posts, as configuration data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from colony.config.templates import TemplateConfig
+
+CONTENT_CREATION: Final = TemplateConfig.model_validate(
+    {
+        "description": "Writes posts on given topics from a corpus, each claim cited, and checks them.",
+        "columns": {
+            "id": ("id", "number", "key"),
+            "topic": ("topic", "subject", "query", "question", "theme"),
+            "title": ("title", "headline"),
+            "keywords": ("keywords", "tags", "words"),
+        },
+        # A generated row ({"tasks": 12}) has no topic: the corpus itself says what it speaks of.
+        "optional": ("id", "topic", "title", "keywords"),
+        "steps": [
+            {"name": "load", "kind": "load"},
+            # A corpus may say nothing of some topics: they become no post, and the job goes on with the others.
+            {
+                "name": "research",
+                "kind": "map",
+                "over": "load",
+                "agent": "research",
+                "action": "gather",
+                "task_seconds": 300,
+                "error_budget": 0.5,
+            },
+            # A model on two cores answers its queue one after the other; without one a task takes milliseconds.
+            {
+                "name": "draft",
+                "kind": "map",
+                "over": "research",
+                "agent": "processing",
+                "action": "draft_post",
+                "task_seconds": 900,
+            },
+            {"name": "check", "kind": "map", "over": "draft", "agent": "analysis", "action": "check_post"},
+            {
+                "name": "revise",
+                "kind": "map",
+                "over": "check",
+                "agent": "processing",
+                "action": "revise_post",
+                "task_seconds": 900,
+            },
+            {
+                "name": "assemble",
+                "kind": "reduce",
+                "over": "revise",
+                "agent": "coordination",
+                "action": "assemble_posts",
+                "group": 100_000,
+                "error_budget": 0,
+                "task_seconds": 300,
+            },
+            {"name": "report", "kind": "report", "over": "assemble"},
+        ],
+    }
+)
