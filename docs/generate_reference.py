@@ -44,14 +44,18 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(schema: dict[str, Any], node: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _fields(
+    schema: dict[str, Any], node: dict[str, Any], prefix: str, around: tuple[int, ...] = ()
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field below `node`. A section inside itself (the body of a loop has steps) is named, not gone into."""
+    around = (*around, id(node))
     for name, field in node.get("properties", {}).items():
         key = f"{prefix}{name}"
         inner, suffix = _inner(schema, field)
-        if inner is None:
+        if inner is None or id(inner) in around:
             yield key, field
         else:
-            yield from _fields(schema, inner, f"{key}{suffix}.")
+            yield from _fields(schema, inner, f"{key}{suffix}.", around)
 
 
 def _inner(schema: dict[str, Any], field: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
