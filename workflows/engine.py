@@ -103,7 +103,7 @@ class TemporalEngine:
     async def ping(self) -> float:
         """See `JobEngine`. Asks for a job that nobody starts: the answer comes from behind the database."""
         started = time.perf_counter()
-        with _reached(), suppress(NotFound):
+        with suppress(NotFound), _reached():
             await self._described("colony-ready", timeout=_PING)
         return time.perf_counter() - started
 

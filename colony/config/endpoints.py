@@ -80,6 +80,15 @@ class GatewayEndpoint(Frozen):
     """Port of Ray Serve's own proxy: that of `url`, or another one where the stack's HAProxy stands in front."""
 
 
+class ApiEndpoint(Frozen):
+    """The HTTP API; `url` ends before `/v1`."""
+
+    url: str
+    key_file: str
+    host: str = "127.0.0.1"
+    """Address it listens on."""
+
+
 class Endpoints(Frozen):
     """All addresses of one stack."""
 
@@ -98,6 +107,7 @@ class Endpoints(Frozen):
     model: ModelEndpoint | None = None
     """The embedded model, or the server configured in its place: what the gateway fronts."""
     gateway: GatewayEndpoint | None = None
+    api: ApiEndpoint | None = None
 
     @property
     def file(self) -> Path:

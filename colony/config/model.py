@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from colony.config.api import ApiConfig
 from colony.config.gateway import GatewayConfig
 from colony.config.ledger import LedgerConfig
 from colony.config.section import Section
@@ -118,6 +119,7 @@ class Config(Section):
     fleet: FleetConfig = FleetConfig()
     model: ModelConfig = ModelConfig()
     gateway: GatewayConfig = GatewayConfig()
+    api: ApiConfig = ApiConfig()
     fetch: FetchConfig = FetchConfig()
     ledger: LedgerConfig = LedgerConfig()
     servers: ServersConfig = ServersConfig()

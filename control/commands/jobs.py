@@ -19,6 +19,7 @@ from control.exit import FAILED_JOB
 
 if TYPE_CHECKING:
     from colony.contracts import DeadMessage, JobState, JobView  # takes a moment to import
+    from control.results import Form
 
 console = Console()
 
@@ -110,15 +111,22 @@ def job(name: Name, as_json: Json = False) -> None:
 
 def results(
     name: Name,
-    form: Annotated[str, typer.Option("--format", help="json, csv or md.")] = "md",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    form: Annotated[str, typer.Option("--format", help="json, csv, md or files.")] = "md",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file; for files, below this folder.")
+    ] = None,
 ) -> None:
-    """Print the results of a job: its report (md), its rows (csv) or everything (json)."""
+    """Print the results of a job: its report (md), its rows (csv), everything (json); or write its files."""
+    from control.report import write_files
     from control.results import render_results
 
-    if form not in ("json", "csv", "md"):
-        raise BadInput(f"--format {form!r} is unknown.", remedy="Use json, csv or md.")
-    text = asyncio.run(render_results(name, form))
+    if form not in ("json", "csv", "md", "files"):
+        raise BadInput(f"--format {form!r} is unknown.", remedy="Use json, csv, md or files.")
+    if form == "files":
+        for path in asyncio.run(write_files(name, output or Path("reports"))):
+            console.print(str(path), highlight=False, soft_wrap=True)
+        return
+    text = asyncio.run(render_results(name, cast("Form", form)))
     if output is None:
         sys.stdout.write(text)
     else:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
 
 import uvicorn
@@ -15,17 +13,10 @@ from colony.errors import Unavailable
 from control.pool.api import pool_app
 from control.pool.catalogue import CatalogueModel
 from control.pool.pool import PoolRules, open_pool
+from control.processes.http import Server, listen
 from control.processes.signals import stop_on_signals
 
 STOP_SECONDS: Final = 1
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to `stop_on_signals`."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 async def serve_pool(
@@ -36,7 +27,7 @@ async def serve_pool(
     Raises `Unavailable` if the pool ends by itself, `OSError` when the port is taken.
     """
     stop = stop_on_signals()
-    with _listen(port) as listener:
+    with listen("127.0.0.1", port) as listener:
         async with open_pool(models, rules, clock=SystemClock()) as pool:
             config = uvicorn.Config(
                 pool_app(pool, rules.key),
@@ -46,7 +37,7 @@ async def serve_pool(
                 server_header=False,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
-            server = _Server(config)
+            server = Server(config)
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="pool api")
             stopping = asyncio.create_task(stop.wait(), name="stop of the pool")
             with said_ready:
@@ -56,16 +47,3 @@ async def serve_pool(
             await serving
             if stopping not in done:
                 raise Unavailable("The pool ended by itself.")
-
-
-def _listen(port: int) -> socket.socket:
-    # The protocol is named, or asyncio leaves small answers waiting for an acknowledgement (40 ms each: measured).
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen()  # before anybody is told: from here on callers wait instead of being turned away
-    except OSError:
-        listener.close()
-        raise
-    return listener

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from colony.config.endpoints import Endpoints, ModelEndpoint
+from colony.config.endpoints import ApiEndpoint, Endpoints, ModelEndpoint
 from colony.config.model import Config
 from colony.errors import BadInput
 from control.stack import consul, gateway, nats, postgres, processes, ray, temporal, temporal_ui
@@ -72,6 +72,7 @@ def endpoints_of(context: StackContext) -> Endpoints:
         ray=ray.endpoint(context),
         model=_model(context),
         gateway=gateway.endpoint(context),
+        api=ApiEndpoint(url=f"http://{context.address('api')}", key_file=str(context.secret("api-key"))),
     )
 
 

@@ -27,6 +27,8 @@ _CLIENTS: Final = (
     "CONSUL_HTTP_TOKEN_FILE",
     "OPENAI_BASE_URL",
     "OPENAI_API_KEY_FILE",
+    "COLONY_API_URL",
+    "COLONY_API_KEY_FILE",
 )
 """What a shell may hold for clients, of this stack (`colony env`) or of another: none of it reaches our processes."""
 

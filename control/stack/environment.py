@@ -36,6 +36,8 @@ def client_environment(endpoints: Endpoints) -> dict[str, str]:
             "OPENAI_BASE_URL": f"{endpoints.gateway.url}/v1",
             "OPENAI_API_KEY_FILE": endpoints.gateway.key_file,
         }
+    if endpoints.api is not None:
+        found |= {"COLONY_API_URL": endpoints.api.url, "COLONY_API_KEY_FILE": endpoints.api.key_file}
     return found
 
 

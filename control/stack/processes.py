@@ -49,6 +49,8 @@ OWN: Final = (
         beats=True,
     ),
     OwnProcess("model", (), port="model", stop_stage=1),
+    # Not Temporal: jobs are taken while that is away.
+    OwnProcess("api", ("postgres",), port="api", beats=True),
 )
 
 

@@ -1,0 +1,62 @@
+"""The ASGI application of the HTTP API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from colony.errors import ColonyError
+from control.api.agents import AgentRoutes
+from control.api.edge import Application, Edge, EdgeSettings
+from control.api.jobs import JobRoutes
+from control.api.models import Problem
+from control.api.parts import Parts
+from control.api.problems import answer, problem_of
+from control.api.system import SystemRoutes
+
+DESCRIPTION = "Jobs, agents, templates and the fleet of a Colony. Every error is a problem as RFC 9457 says."
+
+
+def build_app(parts: Parts, settings: EdgeSettings) -> Application:
+    """The application: who may ask is settled before any route is looked for."""
+    return Edge(build_routes(parts), settings)
+
+
+def build_routes(parts: Parts) -> FastAPI:
+    """The routes alone, which let everybody in."""
+    app = _Api(
+        title="Colony",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+    )
+    for routes in (JobRoutes(parts), AgentRoutes(parts), SystemRoutes(parts)):
+        app.include_router(routes.router())
+    for kind in (ColonyError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _problem)
+    return app
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """What FastAPI makes, with the model of problems and the ways to send the key."""
+        found = super().openapi()
+        parts = found.setdefault("components", {})
+        parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        parts["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+        found["security"] = [{"bearer": []}, {"key": []}]
+        return found
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return answer(problem_of(error), headers)

@@ -1,0 +1,227 @@
+"""Routes of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from starlette.responses import StreamingResponse
+
+from colony.errors import NotFound, Transient
+from colony.ledger.submissions import Submission, SubmissionState
+from control.api import paging
+from control.api.finding import find_job, find_running, of_submission, of_view
+from control.api.models import (
+    ArtifactAnswer,
+    Artifacts,
+    DeadLetters,
+    Decide,
+    JobAnswer,
+    JobPage,
+    JobStatus,
+    Note,
+    SetPriority,
+    SubmitJob,
+)
+from control.api.parts import Parts
+from control.api.problems import documented
+from control.api.streams import Streams
+from control.api.submissions import judged, refusal, submission_of
+from control.results import MEDIA_TYPES, Form, result_pieces
+from ray_app.gateway.api.fields import RequestRefused
+from workflows.templates import templates_of
+
+START_SECONDS: Final = 2.0
+"""Longest wait for the workflow engine before a job is answered as accepted."""
+
+Name = Annotated[str, Path(min_length=1, max_length=200, description="Workflow id, number or key of the job.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="The same key and the same body again give the same job.",
+    ),
+]
+
+
+class JobRoutes:
+    """See the paths below `/v1/jobs`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._streams = Streams(parts)
+
+    def router(self) -> APIRouter:
+        """The paths."""
+        router = APIRouter(prefix="/v1", tags=["jobs"])
+        one = "/jobs/{name}"
+        not_found = documented(404)
+        steering: dict[str, Any] = {"responses": documented(400, 404, 409, 413, 415), "status_code": 202}
+        router.add_api_route(
+            "/jobs",
+            self.submit,
+            methods=["POST"],
+            status_code=202,
+            responses=documented(400, 409, 413, 415),
+            response_model=JobAnswer,
+        )
+        router.add_api_route("/jobs", self.list, methods=["GET"], responses=documented())
+        router.add_api_route(one, self.get, methods=["GET"], responses=not_found)
+        stream = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+        router.add_api_route(
+            f"{one}/events",
+            self.events,
+            methods=["GET"],
+            responses={**not_found, **stream},
+            response_class=StreamingResponse,
+        )
+        router.add_api_route(f"{one}/cancel", self.cancel, methods=["POST"], **steering)
+        router.add_api_route(f"{one}/pause", self.pause, methods=["POST"], **steering)
+        router.add_api_route(f"{one}/resume", self.resume, methods=["POST"], **steering)
+        router.add_api_route(f"{one}/priority", self.priority, methods=["POST"], **steering)
+        router.add_api_route(f"{one}/approve", self.approve, methods=["POST"], **steering)
+        forms = {200: {"content": {media: {"schema": {"type": "string"}} for media in MEDIA_TYPES.values()}}}
+        router.add_api_route(
+            f"{one}/results", self.results, methods=["GET"], responses={**not_found, **forms}, response_class=Response
+        )
+        router.add_api_route(f"{one}/artifacts", self.artifacts, methods=["GET"], responses=not_found)
+        content = {200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
+        router.add_api_route(
+            f"{one}/artifacts/{{artifact:path}}",
+            self.artifact,
+            methods=["GET"],
+            responses={**not_found, **content},
+            response_class=Response,
+        )
+        router.add_api_route(f"{one}/dead-letters", self.dead_letters_of, methods=["GET"], responses=not_found)
+        router.add_api_route("/dead-letters", self.dead_letters, methods=["GET"], responses=documented())
+        return router
+
+    async def submit(self, asked: SubmitJob, response: Response, idempotency_key: IdempotencyKey = None) -> JobAnswer:
+        """Keep a job, and start it if the workflow engine answers; otherwise it is started once that does."""
+        wanted = submission_of(asked, idempotency_key or "", templates_of(self._parts.config).keys())
+        kept = await self._parts.ledger.submit(wanted)
+        found = judged(wanted, kept)
+        if found.state is SubmissionState.ACCEPTED:
+            found = await self._start(found)
+        if found.state is SubmissionState.REFUSED:
+            raise refusal(found)
+        response.headers["Location"] = f"/v1/jobs/{found.workflow_id}"
+        if not kept.fresh:
+            response.headers["Idempotency-Replayed"] = "true"
+            return await find_job(self._parts, found.workflow_id)
+        return of_submission(found)
+
+    async def _start(self, found: Submission) -> Submission:
+        outbox = self._parts.outbox
+        if outbox.away:
+            return found
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                return await outbox.start(found)
+        except (Transient, TimeoutError):
+            outbox.away = True
+            outbox.poke()
+            return found
+
+    async def list(self, limit: paging.Limit = 50, cursor: paging.JobCursor = None) -> JobPage:
+        """Jobs, newest first: those not started yet, then those that are."""
+        ledger = self._parts.ledger
+        kind, before = paging.job_cursor(cursor)
+        items: list[JobAnswer] = []
+        if kind == paging.WAITING:
+            waiting = await ledger.submissions(limit, state=SubmissionState.ACCEPTED, before=before)
+            items = [of_submission(one) for one in waiting]
+            if len(items) == limit:
+                return JobPage(items=tuple(items), next=f"{paging.WAITING}{waiting[-1].number}")
+            before = None
+        room = limit - len(items)
+        views = await ledger.jobs(room, before=before)
+        items += [of_view(view) for view in views]
+        more = f"{paging.OPENED}{views[-1].job}" if views and len(views) == room else None
+        return JobPage(items=tuple(items), next=more)
+
+    async def get(self, name: Name) -> JobAnswer:
+        """One job."""
+        return await find_job(self._parts, name)
+
+    async def events(self, name: Name) -> StreamingResponse:
+        """Server-sent events: `progress` with the whole job whenever it changes, then `end`."""
+        return self._streams.of_job(await find_job(self._parts, name))
+
+    async def cancel(self, name: Name, _: Note | None = None) -> JobAnswer:
+        """Stop a job: its agents stop, what is done stays. One that is not started yet never will be."""
+        found = await find_running(self._parts, name)
+        if found.state is JobStatus.ACCEPTED and await self._parts.ledger.settle_submission(
+            found.id, SubmissionState.CANCELLED, reason="cancelled before it was started"
+        ):
+            return await find_job(self._parts, found.id)
+        await self._parts.engine.cancel(found.id)
+        return await find_job(self._parts, name)
+
+    async def pause(self, name: Name, _: Note | None = None) -> JobAnswer:
+        """Hand out no more tasks; those under way end."""
+        return await self._updated(name, "pause")
+
+    async def resume(self, name: Name, _: Note | None = None) -> JobAnswer:
+        """Go on after a pause."""
+        return await self._updated(name, "resume")
+
+    async def priority(self, name: Name, asked: SetPriority) -> JobAnswer:
+        """Change the priority of all that is handed out from now on."""
+        return await self._updated(name, "set_priority", asked.priority)
+
+    async def approve(self, name: Name, asked: Decide) -> JobAnswer:
+        """Approve or reject what waits for a person."""
+        return await self._updated(name, "approve", asked.model_dump())
+
+    async def _updated(self, name: str, update: str, *arguments: Any) -> JobAnswer:
+        found = await find_running(self._parts, name)
+        if found.state is JobStatus.ACCEPTED:
+            raise RequestRefused(f"Job {found.id!r} waits for the workflow engine.", status=409)
+        await self._parts.engine.update(found.id, update, *arguments)
+        return await find_job(self._parts, name)
+
+    async def results(self, name: Name, format: Annotated[Form, Query()] = "json") -> Response:  # noqa: A002 -- the word of the command
+        """The report (md), the rows of the last map step (csv) or everything (json)."""
+        pieces = result_pieces(self._parts.ledger, await self._parts.ledger.job(name), format)
+        first = await anext(pieces)  # what is missing is told before an answer begins
+        return StreamingResponse(_all(first, pieces), media_type=MEDIA_TYPES[format])
+
+    async def artifacts(self, name: Name) -> Artifacts:
+        """What the job left, without the contents."""
+        view = await self._parts.ledger.job(name)
+        found = await self._parts.ledger.artifacts(view.job)
+        return Artifacts(
+            items=tuple(
+                ArtifactAnswer(name=each.name, media_type=each.media_type, bytes=len(each.content)) for each in found
+            )
+        )
+
+    async def artifact(self, name: Name, artifact: Annotated[str, Path(max_length=500)]) -> Response:
+        """The content of one."""
+        view = await self._parts.ledger.job(name)
+        for each in await self._parts.ledger.artifacts(view.job):
+            if each.name == artifact:
+                # Written by agents: a browser must not run it with the rights of this API's pages.
+                headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
+                return Response(each.content, media_type=each.media_type, headers=headers)
+        raise NotFound(f"Job {view.job} has no artifact {artifact[:80]!r}.")
+
+    async def dead_letters_of(self, name: Name, limit: paging.Limit = 50) -> DeadLetters:
+        """Tasks of a job whose last outcome is a failure."""
+        view = await self._parts.ledger.job(name)
+        return DeadLetters(items=tuple(await self._parts.ledger.dead_letters(view.job, limit)))
+
+    async def dead_letters(self, limit: paging.Limit = 50) -> DeadLetters:
+        """Tasks of all jobs whose last outcome is a failure."""
+        return DeadLetters(items=tuple(await self._parts.ledger.dead_letters(None, limit)))
+
+
+async def _all(first: str, rest: AsyncGenerator[str]) -> AsyncGenerator[str]:
+    yield first
+    async for piece in rest:
+        yield piece

@@ -1,0 +1,32 @@
+"""Pages of lists: bounds and cursors. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Query
+
+WAITING: Final = "w"
+"""Cursor in the jobs that are not started yet."""
+
+OPENED: Final = "j"
+"""Cursor in the jobs that have a row."""
+
+_SAID: Final = "`next` of the page before."
+
+Limit = Annotated[int, Query(ge=1, le=500, description="Most items of a page.")]
+JobCursor = Annotated[str | None, Query(pattern=r"^[wj][0-9]{1,18}$", description=_SAID)]
+AgentCursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,4}:[a-z0-9][a-z0-9_-]{0,63}$", description=_SAID)]
+
+
+def job_cursor(cursor: str | None) -> tuple[str, int | None]:
+    """Which list a page is in, and below which number."""
+    return (WAITING, None) if cursor is None else (cursor[0], int(cursor[1:]))
+
+
+def agent_cursor(cursor: str | None) -> tuple[int, str]:
+    """Shard and id of the last agent of the page before."""
+    if cursor is None:
+        return 0, ""
+    shard, _, agent_id = cursor.partition(":")
+    return int(shard), agent_id

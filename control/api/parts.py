@@ -1,0 +1,28 @@
+"""What the routes of the API work with."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from colony.config.model import Config
+from colony.ledger.port import Ledger
+from colony.messaging.port import Messenger
+from colony.registry.port import Registry
+from control.api.outbox import Outbox
+from control.api.slots import Slot
+from workflows.engine import JobEngine
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Connections and settings; a test hands in the twins."""
+
+    ledger: Ledger
+    engine: JobEngine
+    outbox: Outbox
+    messenger: Slot[Messenger]
+    registry: Slot[Registry]
+    config: Config
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process ends: streams end then."""

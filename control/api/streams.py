@@ -1,0 +1,86 @@
+"""Server-sent events: the progress of a job, for as long as somebody listens and it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from typing import Final
+
+from starlette.responses import StreamingResponse
+
+from colony.errors import Overloaded, Transient
+from control.api.finding import find_job
+from control.api.models import JobAnswer, JobStatus
+from control.api.parts import Parts
+
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at a job."""
+
+QUIET_SECONDS: Final = 15.0
+"""After so long without an event a comment says that the connection lives."""
+
+ENDS: Final = frozenset({JobStatus.DONE, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class Streams:
+    """Gives out streams, a bounded number at once."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._free = parts.config.api.streams
+
+    def of_job(self, found: JobAnswer) -> StreamingResponse:
+        """Events `progress` with the whole job each time it changes, and `end` with its last state.
+
+        Raises `Overloaded` when too many listen.
+        """
+        if self._free <= 0:
+            raise Overloaded("Too many event streams are open.", remedy="Close some, or raise `api.streams`.")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._events(found), media_type="text/event-stream", headers=headers)
+
+    async def _events(self, found: JobAnswer) -> AsyncGenerator[str]:
+        if self._free <= 0:
+            # Others came between the answer's head and this.
+            yield "retry: 5000\n\n"
+            return
+        with self._taken():
+            yield "retry: 2000\n\n"
+            number, quiet = 0, 0.0
+            last: JobAnswer | None = None
+            while not self._parts.stopping.is_set():
+                if found != last:
+                    number, quiet, last = number + 1, 0.0, found
+                    ended = found.state in ENDS
+                    yield _event("end" if ended else "progress", number, found)
+                    if ended:
+                        return
+                elif quiet >= QUIET_SECONDS:
+                    quiet = 0.0
+                    yield ": still there\n\n"
+                await self._pause()
+                quiet += LOOK_SECONDS
+                try:
+                    found = await find_job(self._parts, found.id if found.job is None else str(found.job))
+                except Transient:
+                    continue  # waited out: the stream goes on with the next look
+
+    @contextmanager
+    def _taken(self) -> Generator[None]:
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._parts.stopping.wait()
+        except TimeoutError:
+            return
+
+
+def _event(kind: str, number: int, found: JobAnswer) -> str:
+    return f"event: {kind}\nid: {number}\ndata: {found.model_dump_json()}\n\n"

@@ -1,0 +1,66 @@
+"""Server-sent events of a job."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from colony.contracts import JobState
+from control.api import streams
+from tests.unit.control.api.api_of_twins import ApiOfTwins, problem
+from tests.unit.control.api.test_api_jobs import open_job
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LOOK_SECONDS", 0.01)
+
+
+def events(text: str) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "event" in fields:
+            found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+async def test_a_stream_tells_each_change_and_ends_with_the_job(api: ApiOfTwins) -> None:
+    api.engine.available = False
+    await api.submit(id="first")
+    reading = asyncio.create_task(api.client.get("/v1/jobs/first/events"))
+    await asyncio.sleep(0.05)
+    api.engine.available = True
+    (waiting,) = await api.ledger.open_submissions(1)
+    await api.parts.outbox.start(waiting)
+    await asyncio.sleep(0.05)
+    job = await open_job(api, "first")
+    await asyncio.sleep(0.05)
+    await api.ledger.close_job(job, JobState.DONE)
+    answer = await asyncio.wait_for(reading, 5)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = [(kind, data["state"]) for kind, data in events(answer.text)]
+    assert told == [("progress", "accepted"), ("progress", "opening"), ("progress", "running"), ("end", "done")]
+
+
+async def test_streams_end_with_the_process(api: ApiOfTwins) -> None:
+    await open_job(api, "first")
+    reading = asyncio.create_task(api.client.get("/v1/jobs/first/events"))
+    await asyncio.sleep(0.05)
+    api.parts.stopping.set()
+    assert [kind for kind, _ in events((await asyncio.wait_for(reading, 5)).text)] == ["progress"]
+
+
+async def test_streams_are_bounded(api: ApiOfTwins, monkeypatch: pytest.MonkeyPatch) -> None:
+    await open_job(api, "first")
+    most = api.parts.config.api.streams
+    readers = [asyncio.create_task(api.client.get("/v1/jobs/first/events")) for _ in range(most)]
+    await asyncio.sleep(0.2)
+    found = problem(await api.client.get("/v1/jobs/first/events"), 503, "Overloaded")
+    assert found["retry_after"] >= 1
+    await api.ledger.close_job(1, JobState.DONE)
+    await asyncio.wait_for(asyncio.gather(*readers), 10)
+    assert (await api.client.get("/v1/jobs/first/events")).status_code == 200
