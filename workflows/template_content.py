@@ -6,14 +6,37 @@ from typing import Final
 
 from colony.config.templates import TemplateConfig
 
+_LENGTH: Final = {"words": {"$input": "words"}, "least_words": {"$input": "least_words"}}
+
 CONTENT_CREATION: Final = TemplateConfig.model_validate(
     {
         "description": "Writes posts on given topics from a corpus, each claim cited, and checks them.",
+        "inputs": {
+            "corpus": {
+                "default": "",
+                "maximum": 2_000,
+                "description": "Folder or file below a data root, or address; several in parameters.research.corpus",
+            },
+            "words": {
+                "type": "integer",
+                "default": 320,
+                "minimum": 40,
+                "maximum": 5_000,
+                "description": "About how many words a post is to have",
+            },
+            "least_words": {
+                "type": "integer",
+                "default": 150,
+                "minimum": 1,
+                "maximum": 5_000,
+                "description": "A post with fewer words is done again, and held back if it stays so",
+            },
+        },
         "columns": {
             "id": ("id", "number", "key"),
             "topic": ("topic", "subject", "query", "question", "theme"),
             "title": ("title", "headline"),
-            "keywords": ("keywords", "tags", "words"),
+            "keywords": ("keywords", "tags"),
         },
         # A generated row ({"tasks": 12}) has no topic: the corpus itself says what it speaks of.
         "optional": ("id", "topic", "title", "keywords"),
@@ -26,6 +49,7 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "load",
                 "agent": "research",
                 "action": "gather",
+                "parameters": {"corpus": {"$input": "corpus"}},
                 "task_seconds": 300,
                 "error_budget": 0.5,
             },
@@ -36,15 +60,24 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "research",
                 "agent": "processing",
                 "action": "draft_post",
+                "parameters": _LENGTH,
                 "task_seconds": 900,
             },
-            {"name": "check", "kind": "map", "over": "draft", "agent": "analysis", "action": "check_post"},
+            {
+                "name": "check",
+                "kind": "map",
+                "over": "draft",
+                "agent": "analysis",
+                "action": "check_post",
+                "parameters": {"least_words": {"$input": "least_words"}},
+            },
             {
                 "name": "revise",
                 "kind": "map",
                 "over": "check",
                 "agent": "processing",
                 "action": "revise_post",
+                "parameters": _LENGTH,
                 "task_seconds": 900,
             },
             {

@@ -36,7 +36,7 @@ async def files(here: Colony, job: int) -> dict[str, bytes]:
 async def test_topics_and_a_corpus_become_posts_an_index_and_a_table(colony: Opens) -> None:
     async with colony(AGENTS) as here:
         prepare(here)
-        started = await start_job(here.client, "content_creation", {"source": "topics.csv", "parameters": CORPUS})
+        started = await start_job(here.client, "content_creation", {"source": "topics.csv", "corpus": "corpus"})
         result = await await_job(here.client, started.workflow_id, timeout=60)
         assert [step.ok for step in result.steps] == [12, 12, 12, 12, 12, 1, 0]
         found = await files(here, result.job)
