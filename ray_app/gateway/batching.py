@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, TruncatedAnswer
+from colony.errors import ColonyError, Overloaded, TruncatedAnswer
 from colony.ids import Id
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 from ray_app.gateway.joining import join_key, joined, taken_apart
@@ -85,6 +85,8 @@ class BatchedBackend:
             return [await self._alone(calls[0])]
         try:
             parts = taken_apart(calls, await self._inner.answer(joined(calls)))
+        except Overloaded as error:
+            return [error] * len(calls)  # asked one by one it would be more overloaded still
         except ColonyError:
             # One of them may be to blame: the others must not suffer for it.
             return await asyncio.gather(*map(self._alone, calls))

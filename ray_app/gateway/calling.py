@@ -181,10 +181,10 @@ class Calls:
         short = call.seconds < config.timeout and trail.called_seconds < config.silence
         if isinstance(error, DeadlineExceeded) and short:
             outcome = CANCELLED  # the caller was in more of a hurry than the backend ever promised to be
-        if isinstance(error, NotFound):
-            await self._catalog.refresh()
         wait = (error.retry_after or 0.0) if isinstance(error, Overloaded) else 0.0
         await self._release(grant, outcome, trail, wait)
+        if isinstance(error, NotFound):
+            await self._catalog.refresh()
 
     async def _release(self, grant: Grant, outcome: str, trail: Trail, retry_after: float = 0.0) -> None:
         """Tell the owner, also while this task is being cancelled: a slot kept is lost until its lease ends."""

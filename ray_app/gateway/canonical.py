@@ -30,7 +30,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         "keep_alive",
     }
 )
-"""Fields that change nothing in the answer; `model` is written by its resolved name."""
+"""Fields that change nothing in the answer; `model` is written apart."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "n": 1,
@@ -58,14 +58,15 @@ _LISTS: Final = frozenset({"stop", "prompt", "input"})
 def canonical_bytes(ask: Ask, model: str = "") -> bytes:
     """The same bytes for requests that mean the same: keys sorted, defaults and fields without effect left out.
 
-    `model` is the model the request resolves to, where that is known; else the one it names, or its tier. Raises
-    `BadInput` for a body that is no JSON.
+    `model` is the model the request resolves to, where that is known: a tier may mean another one tomorrow. A tier and
+    the name of its model stay apart, since only a tier may be answered by another model. Raises `BadInput` for a body
+    that is no JSON.
     """
-    named = model or ask.model
     document = {
         "kind": ask.kind.value,
-        "model": named,
-        "tier": "" if named else ask.tier or f"of {ask.caller.agent_type}",
+        "model": ask.model,
+        "of": model,
+        "tier": "" if ask.model else ask.tier or f"of {ask.caller.agent_type}",
         "body": canonical_body(ask.body),
     }
     try:

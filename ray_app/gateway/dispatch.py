@@ -127,6 +127,7 @@ class Dispatch:
                 continue
             delay = self.limits.governor.delay(lane.name, request.ticket.tokens, now)
             if delay <= 0:
+                lane.paced_until = 0.0  # a call that used less than it reserved may have made room before its time
                 self._grant(lane, request, replica, now)
             elif now + delay < request.deadline:
                 lane.paced_until = now + delay

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from colony.clock import Clock
 from colony.errors import BudgetSpent, ColonyError, DeadlineExceeded, Overloaded
@@ -29,6 +30,18 @@ OWN_TROUBLE: Final = (Overloaded, BudgetSpent, DeadlineExceeded)
 
 LONGEST_KEPT: Final = 8_000_000
 """Letters of a streamed answer that are put together for those who wait for the whole of it."""
+
+
+GRACE: Final = 0.5
+"""Seconds by which a call that is the caller's own may report its end late before the wait for it is given up."""
+
+
+class Key(NamedTuple):
+    """What an answer is kept under."""
+
+    key: bytes
+    model: str
+    """Only this model's answer is kept: not that of a fallback, nor of the cheaper one of a job without tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +125,15 @@ class RequestPath:
 
         async def work() -> Body:
             body = await self._parts.calls.answer(ask, trail)
-            self._parts.cache.put(key, KeptAnswer.of(body))
+            self._keep(key, body, trail)
             return body
 
-        body, shared = await self._parts.flights.run(key, work, own=OWN_TROUBLE)
+        try:
+            # Whoever joins another's call has less time, perhaps, than that call.
+            async with asyncio.timeout(max(0.0, trail.left) + GRACE):
+                body, shared = await self._parts.flights.run(key.key, work, own=OWN_TROUBLE)
+        except TimeoutError:
+            raise _late(ask) from None
         return ({**body, "id": ask.request_id}, "shared") if shared else (body, "miss")
 
     async def _pieces(self, ask: Ask) -> AsyncGenerator[Chunk]:
@@ -144,19 +162,19 @@ class RequestPath:
         finally:
             self._parts.usage.record(trail.record(outcome, cache=cache))
 
-    async def _shared_pieces(self, ask: Ask, key: bytes, trail: Trail) -> AsyncGenerator[Any]:
+    async def _shared_pieces(self, ask: Ask, key: Key, trail: Trail) -> AsyncGenerator[Any]:
         """`shared` or `miss`, the empty piece, then the pieces: those of a request under way where there is one."""
 
         async def work(emit: Emit) -> Body:
             return await self._collected(ask, key, trail, emit)
 
         while True:
-            with self._parts.flights.join(key, work) as (flight, shared):
-                source = _in_pieces(flight)
+            with self._parts.flights.join(key.key, work) as (flight, shared):
+                source = _in_time(_in_pieces(flight), trail) if shared else _in_pieces(flight)
                 try:
                     first = await anext(source)
                 except OWN_TROUBLE:
-                    if not shared:
+                    if not shared or trail.left <= 0:
                         raise
                     continue
                 async with aclosing(source):
@@ -166,7 +184,7 @@ class RequestPath:
                         yield piece
                 return
 
-    async def _collected(self, ask: Ask, key: bytes, trail: Trail, emit: Emit) -> Body:
+    async def _collected(self, ask: Ask, key: Key, trail: Trail, emit: Emit) -> Body:
         """Stream the answer to all who wait, and keep the whole of it."""
         assembly = Assembly(LONGEST_KEPT)
         async with aclosing(self._parts.calls.stream(ask, trail)) as source:
@@ -176,20 +194,28 @@ class RequestPath:
         whole = assembly.whole()
         if whole is None:
             return {}
-        self._parts.cache.put(key, KeptAnswer.of(whole))
+        self._keep(key, whole, trail)
         return whole
 
-    async def _kept(self, key: bytes) -> KeptAnswer | None:
+    def _keep(self, key: Key, body: Body, trail: Trail) -> None:
+        if trail.model == key.model:
+            self._parts.cache.put(key.key, KeptAnswer.of(body))
+
+    async def _kept(self, key: Key) -> KeptAnswer | None:
         """What memory has, else what the ledger has; nobody looks there for what is under way already."""
         cache = self._parts.cache
-        kept = cache.get(key)
-        return await cache.recall(key) if kept is None and not self._parts.flights.under_way(key) else kept
+        kept = cache.get(key.key)
+        return await cache.recall(key.key) if kept is None and not self._parts.flights.under_way(key.key) else kept
 
-    def _key(self, ask: Ask) -> bytes | None:
+    def _key(self, ask: Ask) -> Key | None:
         """What the answer is kept under; None where it must not be shared."""
         if not self._parts.cache.enabled or not may_be_cached(ask) or ask.body.get("logprobs"):
             return None
-        return cache_key(ask)
+        try:
+            model = targets_of(ask, self._parts.plan, self._parts.catalog.served)[0].model
+        except ColonyError:
+            return None  # nobody to ask: the call says why
+        return Key(cache_key(ask, model), model)
 
     def _with_tier(self, ask: Ask) -> Ask:
         tier = self._parts.tiers.get(ask.caller.agent_type, "")
@@ -212,6 +238,24 @@ async def _in_pieces(flight: Flight[Body]) -> AsyncGenerator[Chunk]:
         yield {}
         for piece in replayed(await flight.result()):
             yield piece
+
+
+async def _in_time(source: AsyncGenerator[Chunk], trail: Trail) -> AsyncGenerator[Chunk]:
+    """The pieces of another's call, for as long as this caller has time. Raises `DeadlineExceeded`."""
+    async with aclosing(source):
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, trail.left)):
+                    piece = await anext(source, None)
+            except TimeoutError:
+                raise _late(trail.ask) from None
+            if piece is None:
+                return
+            yield piece
+
+
+def _late(ask: Ask) -> DeadlineExceeded:
+    return DeadlineExceeded(f"The request had {ask.seconds:g} s, and they are over.")
 
 
 def _asking(tier: str) -> Ask:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 
 from colony.config.endpoints import home_from_environment
 from colony.config.gateway import BatchConfig, ReplicasConfig
@@ -128,7 +129,7 @@ class HandleAsk:
         except asyncio.CancelledError:
             response.cancel()
             raise
-        except RayError as error:
+        except (RayError, RayServeException) as error:
             raise Unavailable("The owner of the gateway's queues does not answer.") from error
 
 

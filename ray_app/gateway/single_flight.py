@@ -27,6 +27,11 @@ class Flight(Generic[V]):
         """Callers inside `join` now."""
 
     @property
+    def over(self) -> bool:
+        """Whether the work has ended, whatever it came to."""
+        return self._running().done()
+
+    @property
     def streams(self) -> bool:
         """Whether any piece came so far."""
         return bool(self._pieces)
@@ -114,7 +119,8 @@ class SingleFlight(Generic[V]):
 
     def under_way(self, key: bytes) -> bool:
         """Whether joining this key would wait for another's work."""
-        return key in self._flights
+        flight = self._flights.get(key)
+        return flight is not None and not flight.over
 
     @contextmanager
     def join(self, key: bytes, work: Callable[[Emit], Awaitable[V]]) -> Generator[tuple[Flight[V], bool]]:
@@ -124,6 +130,8 @@ class SingleFlight(Generic[V]):
         is the first one's: who may wait longer tries again on errors of that kind, see `run`.
         """
         flight = self._flights.get(key)
+        if flight is not None and flight.over:
+            flight = None  # it ended in this step of the event loop: whoever tries again must not meet its error again
         shared = flight is not None
         if flight is None:
             flight = self._flights[key] = Flight()

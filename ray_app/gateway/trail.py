@@ -27,6 +27,11 @@ class Trail:
         return self._began + self.ask.seconds - self._clock.monotonic()
 
     @property
+    def model(self) -> str:
+        """The model of the last call; empty before there is one."""
+        return "" if self._grant is None else self._grant.target.model
+
+    @property
     def called_seconds(self) -> float:
         """Seconds since the call under way began."""
         return self._clock.monotonic() - self._called

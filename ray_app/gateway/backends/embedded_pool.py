@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from colony.clock import Clock, SystemClock
-from colony.errors import ColonyError, NotFound, Unavailable
+from colony.errors import ColonyError, DeadlineExceeded, NotFound, Unavailable
 from colony.lifecycle import TaskOwner, task_owner
 from colony.llm.http import http_client
 from colony.llm.pool import Lease, PoolModelState
@@ -157,7 +157,11 @@ class EmbeddedPoolBackend:
     @asynccontextmanager
     async def _held(self, model: str, seconds: float) -> AsyncGenerator[Backend]:
         """The backend of a loaded model that stays loaded for the length of the block."""
-        member = await self._member(model, seconds)
+        try:
+            async with asyncio.timeout(seconds):  # another caller's load of this model may have more time
+                member = await self._member(model, seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(f"The model {model[:80]!r} was not loaded in time.") from None
         member.in_flight += 1
         if member.renewing is None:
             member.renewing = self._tasks.start(self._renew(member), name=f"lease of {model}")

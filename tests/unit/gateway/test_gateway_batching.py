@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ModelRefused
+from colony.errors import ModelRefused, Overloaded
 from colony.ids import Id
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.batching import BatchedBackend, Done, Many, One, batched, sizes_state
@@ -125,3 +125,12 @@ async def test_what_is_not_joined_goes_through() -> None:
     await backend.check("scripted")
     with pytest.raises(ModelRefused):
         await backend.answer(embedding("word " * 5000))
+
+
+async def test_an_overloaded_server_is_not_asked_again_one_by_one() -> None:
+    inner = ScriptedBackend("echo/0", Script(), CONFIG)
+    backend = BatchedBackend(inner, collect_all, Counter(), prompts=True)
+    inner.then(Overloaded("too much", retry_after=7.0))
+    found = await asyncio.gather(*(backend.answer(completion(text)) for text in ("x", "y")), return_exceptions=True)
+    assert [getattr(error, "retry_after", None) for error in found] == [7.0, 7.0]
+    assert len(inner.calls) == 1

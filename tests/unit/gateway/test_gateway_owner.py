@@ -319,6 +319,22 @@ async def test_quotas_pace_until_a_deadline_would_be_missed() -> None:
         assert (await patient).queued == 61.0
 
 
+async def test_a_quota_that_let_one_through_holds_up_nobody_any_more() -> None:
+    async with stack(a=backend(tokens_per_minute=100)) as s:
+        await s.owner.acquire(ticket("used", tokens=60))
+        await s.end("used", prompt_tokens=60)
+        large = s.ask("large", tokens=60, seconds=90.0)
+        await turns()
+        large.cancel()
+        for number in range(3):
+            await s.owner.acquire(ticket(str(number), tokens=1))
+        waiting = s.ask("waiting", tokens=1, seconds=30.0)
+        await turns()
+        assert not waiting.done()  # for a slot, not for the minute the large one would have had to wait
+        await s.end("0")
+        assert (await waiting).replica == "a/0"
+
+
 async def test_a_quota_out_of_reach_sends_requests_to_the_next_target() -> None:
     async with stack(a=backend(slots=4, tokens_per_minute=100), b=backend()) as s:
         await s.owner.acquire(ticket("1", tokens=90))

@@ -24,7 +24,7 @@ from colony.ledger.memory import MemoryLedger
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.calling import Calls
 from ray_app.gateway.catalog import open_catalog
-from ray_app.gateway.contracts import Ask, CachePolicy, Caller, Kind
+from ray_app.gateway.contracts import Ask, CachePolicy, Caller, Kind, ServedModel
 from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.owner import LocalOwner, open_owner
 from ray_app.gateway.path import Parts, RequestPath
@@ -169,6 +169,39 @@ async def test_identical_requests_under_way_are_one_call() -> None:
         assert answers[8:] == ["hello there", "hello there"]
 
 
+async def test_what_a_fallback_answered_is_not_kept_for_the_model_that_was_asked() -> None:
+    async with stage() as s:
+        s.a[0].then(Unavailable("gone"))
+        found = [(await s.gate.answer(ask(body={"temperature": 0}))).record for _ in range(3)]
+        assert [(one.backend, one.cache) for one in found] == [("b", "miss"), ("a", "miss"), ("", "hit")]
+
+
+async def test_many_equal_streams_of_one_who_asks_too_often_are_all_refused() -> None:
+    limits = LimitsConfig(requests_per_second=0.1, burst=1)
+    async with stage(limits=limits) as s, asyncio.timeout(5):
+        assert (await s.gate.answer(ask("first"))).record.outcome == "ok"
+        asked: list[asyncio.Task[Any]] = []
+        for _ in range(20):  # one in each step of the event loop: some come when the first has just failed
+            asked.append(asyncio.create_task(s.gate.open(ask("again", body={"temperature": 0}))))
+            await asyncio.sleep(0)
+        assert {type(error) for error in await asyncio.gather(*asked, return_exceptions=True)} == {Overloaded}
+        assert await s.idle()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_who_joins_anothers_call_keeps_a_deadline_of_his_own(streamed: bool) -> None:
+    async with stage(script=Script(first=3)) as s:
+        first = asyncio.create_task(s.gate.answer(ask(body={"temperature": 0})))
+        await assert_eventually(lambda: s.a[0].running == 1)
+        hurried = ask(body={"temperature": 0}, seconds=0.05)
+        began = asyncio.get_running_loop().time()
+        late = s.gate.open(hurried) if streamed else s.gate.answer(hurried)
+        with pytest.raises(DeadlineExceeded):
+            await late
+        assert asyncio.get_running_loop().time() - began < 2
+        assert (await first).record.cache == "miss"
+
+
 async def test_the_first_of_several_may_leave_and_the_others_get_their_answer() -> None:
     async with stage(script=Script(first=0.3)) as s:
         first = asyncio.create_task(whole(s.gate, ask(body={"seed": 1})))
@@ -285,6 +318,26 @@ async def test_an_unknown_model_is_not_found_and_a_removed_one_is_looked_up_agai
             await s.gate.answer(ask(model="nobody"))
         s.a[0].serve(["renamed"])
         assert (await s.gate.answer(ask())).record.outcome == "ok"
+
+
+async def test_a_slot_is_free_while_the_models_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as s:
+        asked = asyncio.Event()
+
+        async def silent() -> tuple[ServedModel, ...]:
+            asked.set()
+            await asyncio.Event().wait()
+            return ()
+
+        monkeypatch.setattr(s.a[0], "models", silent)
+        s.a[0].then(NotFound("it is gone"))
+        task = asyncio.create_task(s.gate.answer(ask(model="small")))
+        await asked.wait()
+        assert await s.idle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await s.idle()
 
 
 async def test_the_callers_own_hurry_ends_its_call_and_opens_no_breaker() -> None:

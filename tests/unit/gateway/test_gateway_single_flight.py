@@ -176,3 +176,17 @@ async def test_closing_ends_the_work_and_tells_those_who_wait() -> None:
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [Unavailable] * 2
     assert work.cancelled == 1
+
+
+async def test_a_flight_that_has_just_ended_is_not_joined(flights: SingleFlight[str]) -> None:
+    async def late(_: Emit) -> str:
+        raise DeadlineExceeded("late")
+
+    with flights.join(b"k", late):
+        await asyncio.sleep(0)  # it has ended; what follows its end has not run yet
+        assert not flights.under_way(b"k")
+        with flights.join(b"k", late) as (again, shared):
+            assert not shared
+            with pytest.raises(DeadlineExceeded):
+                await again.result()
+    assert len(flights) == 0
