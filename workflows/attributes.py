@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 from temporalio.service import RPCError, RPCStatusCode
 
+from colony.errors import Unavailable
 from colony.jobs import JobPlan
 
 JOB_KIND: Final = SearchAttributeKey.for_keyword("JobKind")
@@ -33,20 +34,21 @@ _RPC: Final = timedelta(seconds=10)
 async def registered_attributes(client: Client) -> frozenset[str]:
     """Those of ours that the server knows, after those it lacks were added where it lets us.
 
-    A workflow that sets one the server does not know would hang, so jobs set only these.
+    A workflow that sets one the server does not know would hang, so jobs set only these. Raises `Unavailable`.
     """
-    known = await _known(client)
-    missing = {name: kind for name, kind in _TYPES.items() if name not in known}
-    if not missing:
-        return frozenset(known)
     try:
-        await client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(search_attributes=missing, namespace=client.namespace), timeout=_RPC
-        )
+        known = await _known(client)
+        missing = {name: kind for name, kind in _TYPES.items() if name not in known}
+        if missing:
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(search_attributes=missing, namespace=client.namespace), timeout=_RPC
+            )
+            known = await _known(client)
     except RPCError as error:
-        if error.status not in _NOT_OURS:
-            raise
-    return frozenset(await _known(client))
+        if error.status in _NOT_OURS:
+            return frozenset()
+        raise Unavailable(f"Temporal does not tell its search attributes: {error.message[:200]}.") from error
+    return frozenset(known)
 
 
 def attributes_of(plan: JobPlan, known: Collection[str], deployment: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from colony.config.built_in import BUILT_IN
 from colony.config.fields import known_keys, nearest, type_at
 from colony.config.model import Config
 from colony.config.source_file import read_text
+from colony.config.unroll import TemplateInvalid, unroll
 from colony.config.yaml_lines import Document, DocumentRefused, Location, Problem, parse_document
 from colony.errors import ConfigInvalid
 
@@ -164,9 +165,21 @@ class _Merge:
             found = error.errors(include_input=False, include_url=False, include_context=False)
             self._problems.extend(self._message(entry["type"], entry["loc"], entry["msg"]) for entry in found)
         else:
+            self._problems.extend(self._template_problems(config))
             if not self._problems:
                 return config
         raise _invalid(self._problems)
+
+    def _template_problems(self, config: Config) -> list[str]:
+        """The first thing wrong with each template that makes no plan."""
+        found: list[str] = []
+        for name, template in config.workflows.items():
+            try:
+                unroll(template)
+            except TemplateInvalid as error:
+                told = f"{error.message.rstrip('.')}. {error.remedy}".rstrip()
+                found.append(self._message("template", ("workflows", name, *error.where), told))
+        return found
 
     def _message(self, kind: str, where: tuple[int | str, ...], text: str) -> str:
         location = tuple(part for part in where if part != "[key]")

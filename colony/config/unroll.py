@@ -133,7 +133,7 @@ class _Unroller:
                 checks.append(self._check(loop, turn))
                 for outer, inner in loop.carry.items():
                     self._scope.known[outer] = self._scope.need(inner, f"step {loop.name!r} carries")
-            self._suffix = suffix if turn == 1 else f"{suffix}-{turn}"
+            self._suffix = _turned(suffix, turn)
             self._each(loop.steps, (*where, "steps"))
         self._scope.known.update(before)
         self._suffix, self._where = suffix, where
@@ -142,8 +142,7 @@ class _Unroller:
 
     def _check(self, loop: StepConfig, turn: int) -> Emitted:
         """The branch before another turn: out of the loop when its condition holds."""
-        name = loop.name if turn == 2 else f"{loop.name}-{turn - 1}"
-        return self._emit(loop, StepKind.BRANCH, name=f"{name}{self._suffix}")
+        return self._emit(loop, StepKind.BRANCH, name=f"{loop.name}{_turned(self._suffix, turn - 1)}")
 
     def _one(self, step: StepConfig) -> None:
         if step.kind is TemplateKind.GROUP:
@@ -281,3 +280,8 @@ class _Unroller:
 
 
 _GIVING: Final = frozenset({StepKind.LOAD, StepKind.MAP, StepKind.REDUCE})
+
+
+def _turned(suffix: str, turn: int) -> str:
+    """What the names of a turn end with: nothing for the first of an outermost loop."""
+    return "" if turn == 1 and not suffix else f"{suffix}-{turn}"

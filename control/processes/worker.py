@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import structlog
 from temporalio.client import Client
 
 from colony.config.endpoints import home_from_environment, read_endpoints
 from colony.errors import ColonyError
+from colony.fetch import open_fetcher
 from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
 from colony.lifecycle import task_owner
@@ -23,6 +25,8 @@ from control.retention import retain
 from control.settings import data_roots, load_settings
 from ray_app.reconciler import LEADER
 from workflows.activities_io import IoActivities
+from workflows.activities_monitor import MonitorActivities
+from workflows.attributes import registered_attributes
 from workflows.client import connect
 from workflows.closing import OrphanCloser
 from workflows.worker import io_worker, run_workers, workflow_worker
@@ -47,6 +51,15 @@ async def close_orphans(client: Client, ledger: Ledger) -> None:
                 _log.info("orphaned jobs closed", jobs=closed)
 
 
+async def search_attributes(client: Client) -> frozenset[str]:
+    """The search attributes jobs may set; none when Temporal does not say: jobs run without them."""
+    try:
+        return await registered_attributes(client)
+    except ColonyError as error:
+        _log.warning("jobs set no search attributes", error=str(error))
+        return frozenset()
+
+
 async def main() -> None:
     """Run until SIGTERM."""
     home = home_from_environment()
@@ -69,12 +82,18 @@ async def main() -> None:
             data_roots=data_roots(endpoints, config),
             fleet=ledger,
             dispatching=lambda: ledger.is_led(LEADER),
+            attributes=await search_attributes(client),
+            deployment=Path(endpoints.folder).name,
+        )
+        poster = await stack.enter_async_context(open_fetcher(config.fetch))
+        monitor = MonitorActivities(
+            ledger, data_roots(endpoints, config), messenger=messenger, poster=poster, check_fleet=True
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
         owner.start(retain(ledger, config.ledger), name="retention")
         async with ready_and_beating(home, "worker"):
-            await run_workers([workflow_worker(client), io_worker(client, activities)], stop)
+            await run_workers([workflow_worker(client), io_worker(client, activities, monitor=monitor)], stop)
 
 
 if __name__ == "__main__":

@@ -261,8 +261,13 @@ async def test_a_job_calls_a_job_and_learns_how_it_ended(colony: Opens) -> None:
         result = await await_job(here.client, started.workflow_id, timeout=60)
         assert await results_of(here, result.job, 2) == [{"done": 10, "state": "done", "size": 0}]
         child = next(job for job in await here.ledger.jobs(10) if job.template == "slow")
-        assert [each.key for each in await here.ledger.job_budgets(child.key)] == [child.key, started.key]
+        assert [each.job for each in await here.ledger.job_budgets(child.key)] == [child.key, started.key]
         await keep_history(here, started.workflow_id, "called")
+        for job in (started.workflow_id, child.workflow_id):
+            found = await here.client.get_workflow_handle(job).describe()
+            said = {pair.key.name: pair.value for pair in found.typed_search_attributes}
+            assert (said["Tenant"], said["JobPriority"], said["DeploymentId"]) == ("acme", 2, "colony-test")
+        assert (said["JobKind"], said["AgentType"]) == ("slow", ["worker"])
 
 
 @pytest.mark.parametrize("by_update", [True, False])

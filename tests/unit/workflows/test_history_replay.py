@@ -25,6 +25,11 @@ def test_histories_are_there() -> None:
         "second_generation",
         "cancelled",
         "trouble_with_hosts",
+        "loop_and_branch",
+        "hand_off",
+        "approved",
+        "paused",
+        "called",
     }
 
 
