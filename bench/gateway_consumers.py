@@ -29,6 +29,7 @@ class _Tally:
     def __init__(self) -> None:
         self.answers = [0] * CONSUMERS
         self.statuses: Counter[int] = Counter()
+        self.errors: Counter[str] = Counter()
         self.dishonest = 0
         self.tokens = 0
 
@@ -50,6 +51,7 @@ async def consume(console: Console, server: Server, seconds: float) -> dict[str,
         "answers": sum(tally.answers),
         "tokens_per_second": round(tally.tokens / seconds, 1),
         "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
+        "errors": dict(tally.errors.most_common(5)),
         "refusals_without_retry_after": tally.dishonest,
         "slowest_to_mean": round(min(tally.answers) / mean, 3) if mean else 0.0,
         "gateway_pss_mb": {"first": memory[0], "median": sorted(memory)[len(memory) // 2], "last": memory[-1]},
@@ -71,6 +73,9 @@ async def _consumer(server: Server, number: int, end: float, tally: _Tally) -> N
                 wait = reply.headers.get("retry-after", "")
                 tally.dishonest += not wait
                 await asyncio.sleep(min(float(wait or 1.0), max(0.0, end - time.monotonic())))
+                continue
+            if reply.status != 200:  # noqa: PLR2004 -- HTTP's own number
+                tally.errors[reply.body[:200].decode(errors="replace")] += 1
                 continue
             tally.tokens += tokens_of(reply, stream=False)
             tally.answers[number] += 1
