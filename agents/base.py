@@ -127,6 +127,12 @@ class AgentContext(Protocol):
         """Ask another agent and wait for its answer."""
         ...
 
+    async def ask_type(
+        self, agent_type: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        """Ask any one agent of a type and wait for its answer. Raises `NoResponders` when there is none."""
+        ...
+
     async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
         """Tell another agent, at most once."""
         ...

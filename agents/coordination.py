@@ -10,6 +10,7 @@ from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import assemble_posts
 from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.ranges import range_pages
+from agents.skills.discussion import Discussion, checked_item, discuss
 from agents.skills.planning import merge_rows, split_goal, task_for, urls_in
 from agents.skills.report import (
     RunFacts,
@@ -37,6 +38,7 @@ class Coordination:
 
     actions: ClassVar[Mapping[str, str]] = {
         "plan": "splits a goal or a list of items into tasks by agent type",
+        "discuss": "has agents discuss an item in turns, then one decides",
         "merge": "puts partial results together to one table",
         "merge_reviews": "adds up partial sums to the findings of a report, worded by a language model if there is one",
         "assemble_posts": "puts posts together to a collection and finds those that are alike",
@@ -51,6 +53,8 @@ class Coordination:
         match task.action:
             case "plan":
                 return AgentResult(value=_plan(task.payload))
+            case "discuss":
+                return AgentResult(value=await discuss(checked_item(task.payload), parameters(task, Discussion), ctx))
             case "merge":
                 return AgentResult(value=await _merge(task, ctx))
             case "merge_reviews":

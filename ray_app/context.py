@@ -16,7 +16,7 @@ from colony.contracts import DurableMessage
 from colony.data_files import list_below, read_below
 from colony.errors import BadInput, Fenced, NotPermitted
 from colony.fetch import FetchedPage
-from colony.ids import AgentId, Id, agent_subject
+from colony.ids import AgentId, AgentType, Id, agent_subject, type_subject
 from colony.ledger.port import Ledger
 from colony.llm.port import (
     NORMAL_PRIORITY,
@@ -221,6 +221,15 @@ class HostContext:
         envelope = self._envelope(kind, payload, deadline=deadline)
         self._around.check_lease()
         answer = await self._around.messenger.ask(agent_subject(AgentId(agent_id)), envelope, timeout=timeout)
+        return answer.payload
+
+    async def ask_type(
+        self, agent_type: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        """See `AgentContext`."""
+        envelope = self._envelope(kind, payload, deadline=self._around.clock.wall() + timeout)
+        self._around.check_lease()
+        answer = await self._around.messenger.ask(type_subject(AgentType(agent_type)), envelope, timeout=timeout)
         return answer.payload
 
     async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:

@@ -124,6 +124,12 @@ class LocalContext:
         """Refused: `NotPermitted`."""
         raise NotPermitted("There are no messages here.")
 
+    async def ask_type(
+        self, agent_type: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        """Refused: `NotPermitted`."""
+        raise NotPermitted("There are no messages here.")
+
     async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
         """Refused: `NotPermitted`."""
         raise NotPermitted("There are no messages here.")

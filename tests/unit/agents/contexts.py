@@ -58,6 +58,8 @@ class Bench:
         self.pages: dict[str, Page | Exception] = dict(pages or {})
         self._results = results or {}
         self.largest_read = 0
+        self.questions: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.answers: list[Mapping[str, Any] | Exception] = []
 
     async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
         self.largest_read = max(self.largest_read, end - first)
@@ -79,6 +81,15 @@ class Bench:
         if not found:
             raise NotFound(f"There is no {path}.")
         return found
+
+    async def ask_type(
+        self, agent_type: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
+    ) -> Mapping[str, Any]:
+        self.questions.append((agent_type, kind, payload))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def ask(
         self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
