@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Final, cast
 from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask, Page
-from agents.fields import parameters, text_of, unknown_action
+from agents.fields import optional_number, parameters, text_of, unknown_action
 from agents.skills.hashing import sha256
+from agents.skills.site_checks import answer_facts, failure_facts
 from colony.contracts import Frozen
-from colony.errors import BadInput, DeadlineExceeded, Unavailable
+from colony.errors import BadInput, DeadlineExceeded, NotPermitted, Unavailable
 
 REMEMBERED: Final = 200
 """Addresses one agent remembers; the one checked longest ago is forgotten first."""
@@ -35,6 +36,7 @@ class Monitoring:
     stateful: ClassVar[bool] = True
     actions: ClassVar[Mapping[str, str]] = {
         "check_http": "checks status, latency, content and certificate of an address, and whether it changed",
+        "check_site": "looks at a site once and says what it found: status, latency, content, keyword, certificate",
         "forget": "drops what is remembered of an address",
     }
 
@@ -45,6 +47,8 @@ class Monitoring:
         url = text_of(task.payload, "url")
         if not url.startswith(("http://", "https://")):
             raise BadInput(f"Field 'url' must start with http:// or https://, not {url[:40]!r}.")
+        if task.action == "check_site":
+            return await _look(url, task.payload, ctx)
         known = _known(ctx.state)
         if task.action == "forget":
             forgotten = known.pop(url, None) is not None
@@ -54,6 +58,17 @@ class Monitoring:
     async def health(self) -> str:
         """See `agents.base.Agent`."""
         return ""
+
+
+async def _look(url: str, payload: Mapping[str, Any], ctx: AgentContext) -> AgentResult:
+    """One look, remembering nothing: the ledger remembers. What is wrong with a site is no error of the task."""
+    site, keyword = text_of(payload, "site"), str(payload.get("keyword", ""))
+    timeout = optional_number(payload, "timeout") or 10.0
+    try:
+        page = await ctx.fetch(url, timeout=timeout)
+    except (Unavailable, DeadlineExceeded, NotPermitted) as error:
+        return AgentResult(value=failure_facts(site, error))
+    return AgentResult(value=answer_facts(site, page, keyword))
 
 
 async def _check(url: str, wanted: _Check, ctx: AgentContext, known: dict[str, dict[str, Any]]) -> AgentResult:

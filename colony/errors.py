@@ -81,6 +81,18 @@ class NoResponders(Transient):
     """Nobody listens on the address now."""
 
 
+class TooLarge(NotPermitted):
+    """A page has more bytes than are allowed."""
+
+
+class TooManyRedirects(NotPermitted):
+    """A page sends from one address to the next for longer than is allowed."""
+
+
+class CertificateInvalid(Unavailable):
+    """The certificate of a server is not valid: run out, for another name, or signed by nobody known."""
+
+
 class Cancelled(Permanent):
     """The job was cancelled."""
 

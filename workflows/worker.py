@@ -14,6 +14,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from colony.errors import ColonyError, Unavailable
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
+from workflows.activities_monitor import MonitorActivities
+from workflows.monitor import WebsiteMonitor
 from workflows.pipeline import Pipeline
 from workflows.policies import DISPATCH_QUEUE, HEARTBEAT_THROTTLE, IO_QUEUE, STICKY_SECONDS, WORKFLOW_QUEUE
 from workflows.translate import TranslateErrors
@@ -30,11 +32,11 @@ SANDBOX = SandboxedWorkflowRunner(
 def workflow_worker(
     client: Client, *, queue: str = WORKFLOW_QUEUE, max_cached: int = 500, identity: str | None = None
 ) -> Worker:
-    """Decides: runs `Pipeline` for every template name."""
+    """Decides: runs `Pipeline` for every template name, but for workflows that have a name of their own."""
     return Worker(
         client,
         task_queue=queue,
-        workflows=[Pipeline],
+        workflows=[Pipeline, WebsiteMonitor],
         workflow_runner=SANDBOX,
         workflow_failure_exception_types=[ColonyError],
         max_cached_workflows=max_cached,
@@ -50,12 +52,14 @@ def io_worker(
     client: Client,
     activities: IoActivities,
     *,
+    monitor: MonitorActivities | None = None,
     queue: str = IO_QUEUE,
     concurrent: int = 16,
     identity: str | None = None,
 ) -> Worker:
-    """Runs the activities on ledger and sources."""
-    return _activity_worker(client, activities.activities, queue, concurrent, identity)
+    """Runs the activities on ledger and sources, and those of `website_monitor`."""
+    every = [*activities.activities, *([] if monitor is None else monitor.activities)]
+    return _activity_worker(client, every, queue, concurrent, identity)
 
 
 def dispatch_worker(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from colony.errors import NotPermitted, Unavailable
+from colony.errors import NotPermitted, TooLarge, Unavailable
 
 
 class BodyReader:
@@ -25,7 +25,7 @@ class BodyReader:
         self._inflater: Any = None if name in ("", "identity") else zlib.decompressobj(32 + 15)
 
     def feed(self, chunk: bytes) -> None:
-        """Take bytes as they came. Raises `NotPermitted` when there are too many, `Unavailable` when broken."""
+        """Take bytes as they came. Raises `TooLarge` when there are too many, `Unavailable` when broken."""
         if self._inflater is None:
             self._keep(chunk)
             return
@@ -48,6 +48,6 @@ class BodyReader:
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > self._most:
-            raise NotPermitted(f"The page is larger than the {self._most} bytes allowed.")
+            raise TooLarge(f"The page is larger than the {self._most} bytes allowed.")
         if data:
             self._parts.append(data)

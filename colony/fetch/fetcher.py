@@ -1,4 +1,4 @@
-"""The guarded fetcher: the only way of agents to the network. HTTP GET of public addresses, everything bounded.
+"""The guarded fetcher: the only way of agents to the network. HTTP of public addresses, everything bounded.
 
 A name is resolved once, every address it has is checked, and the connection goes to a checked address (so that a name
 that changes its mind in between gains nothing). Redirects go through the same gate. Proxies of the environment are
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 from urllib.parse import urljoin
@@ -20,13 +20,23 @@ import structlog
 
 from colony.config.model import FetchConfig
 from colony.contracts import Frozen
-from colony.errors import BadInput, DeadlineExceeded, NotPermitted, Unavailable
+from colony.errors import (
+    BadInput,
+    CertificateInvalid,
+    DeadlineExceeded,
+    NotPermitted,
+    TooManyRedirects,
+    Unavailable,
+)
 from colony.fetch.address import Target, allowed_targets, public_address, target_of
 from colony.fetch.body import BodyReader
 
 _log = structlog.get_logger(__name__)
 
 MAX_REDIRECTS: Final = 5
+_MOST_ANSWER: Final = 64 * 1024
+"""Most bytes of the answer to a POST."""
+
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HEADERS: Final = [(b"User-Agent", b"colony-fetch/1"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"gzip")]
 
@@ -103,15 +113,31 @@ class GuardedFetcher:
     async def get(self, url: str, *, timeout: float | None = None, max_bytes: int | None = None) -> FetchedPage:
         """GET `url`, following at most 5 redirects. Limits can only be lowered below those of the configuration.
 
-        Any status is an answer. Raises `NotPermitted` (scheme, address, size, too many redirects), `Unavailable`
-        (name unknown, nobody answers, TLS or protocol broken) and `DeadlineExceeded` (over `timeout` seconds in all).
+        Any status is an answer. Raises `NotPermitted` (scheme, address; `TooLarge`, `TooManyRedirects`), `Unavailable`
+        (name unknown, nobody answers, protocol broken; `CertificateInvalid`) and `DeadlineExceeded` (over `timeout`
+        seconds in all).
         """
-        limit = min(timeout or self._config.timeout, self._config.timeout)
         most = min(max_bytes or self._config.max_bytes, self._config.max_bytes)
-        started = time.monotonic()
+        return await self._bounded(url, self._follow(url, most, time.monotonic()), timeout)
+
+    async def post(
+        self, url: str, content: bytes, headers: Mapping[str, str], *, timeout: float | None = None
+    ) -> FetchedPage:
+        """POST `content` to `url`, once: a redirect is an answer like any other. Raises as `get`."""
+        return await self._bounded(url, self._send(url, content, headers, time.monotonic()), timeout)
+
+    async def _send(self, url: str, content: bytes, headers: Mapping[str, str], started: float) -> FetchedPage:
+        target = target_of(url)
+        sent = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        page, _ = await self._one(target, min(_MOST_ANSWER, self._config.max_bytes), started, (content, sent))
+        return page
+
+    async def _bounded(self, url: str, work: Awaitable[FetchedPage], timeout: float | None) -> FetchedPage:
+        """`work` within its time, with the errors of this module."""
+        limit = min(timeout or self._config.timeout, self._config.timeout)
         try:
             async with asyncio.timeout(limit):
-                return await self._follow(url, most, started)
+                return await work
         except TimeoutError:
             raise DeadlineExceeded(f"The page did not come within {limit:g} s.") from None
         except httpcore.TimeoutException:
@@ -120,6 +146,9 @@ class GuardedFetcher:
             _log.warning("a fetch was refused", url=_shown(url), reason=str(error)[:300])
             raise
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as error:
+            wrong = _certificate_error(error)
+            if wrong is not None:
+                raise CertificateInvalid(f"The certificate of {_shown(url)} is not valid: {wrong}.") from error
             raise Unavailable(f"{_shown(url)} cannot be read: {str(error)[:200] or type(error).__name__}.") from error
 
     async def _follow(self, url: str, most: int, started: float) -> FetchedPage:
@@ -129,25 +158,37 @@ class GuardedFetcher:
             if location is None:
                 return page
             url = urljoin(target.url, location)
-        raise NotPermitted(f"The page redirects more than {MAX_REDIRECTS} times.")
+        raise TooManyRedirects(f"The page redirects more than {MAX_REDIRECTS} times.")
 
-    async def _one(self, target: Target, most: int, started: float) -> tuple[FetchedPage, str | None]:
+    async def _one(
+        self,
+        target: Target,
+        most: int,
+        started: float,
+        sent: tuple[bytes, list[tuple[bytes, bytes]]] | None = None,
+    ) -> tuple[FetchedPage, str | None]:
+        """One request, a POST of `sent` (content, headers) or a GET; with where it redirects to."""
         headers = [(b"Host", target.host_header.encode("ascii")), *_HEADERS]
-        async with self._pool.stream("GET", target.url, headers=headers) as response:
+        content: bytes | None = None
+        if sent is not None:
+            content = sent[0]
+            headers = [*headers, *sent[1], (b"Content-Length", str(len(content)).encode("ascii"))]
+        method = "GET" if sent is None else "POST"
+        async with self._pool.stream(method, target.url, headers=headers, content=content) as response:
             found = {name.lower(): value for name, value in response.headers}
             location = found.get(b"location")
             expires = _certificate_expiry(response)
             if response.status in _REDIRECTS and location is not None:
-                content, follow = b"", location.decode("latin-1")
+                body, follow = b"", location.decode("latin-1")
             else:
                 reader = BodyReader(found.get(b"content-encoding", b"").decode("latin-1"), most)
                 async for chunk in response.aiter_stream():
                     reader.feed(chunk)
-                content, follow = reader.finish(), None
+                body, follow = reader.finish(), None
         page = FetchedPage(
             url=target.url,
             status=response.status,
-            content=content,
+            content=body,
             content_type=found.get(b"content-type", b"").decode("latin-1")[:200],
             seconds=time.monotonic() - started,
             certificate_expires=expires,
@@ -160,6 +201,15 @@ def _shown(url: str) -> str:
     before_query = url.partition("?")[0].partition("#")[0]
     scheme, separator, rest = before_query.partition("://")
     return (scheme + separator + rest.rpartition("@")[2])[:200]
+
+
+def _certificate_error(error: BaseException | None) -> str | None:
+    """What is wrong with a certificate, if that is why a connection failed."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message[:200]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _certificate_expiry(response: httpcore.Response) -> float | None:

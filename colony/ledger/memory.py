@@ -14,7 +14,9 @@ from colony.ledger.memory_tables import MemoryTables
 from colony.ledger.memory_tasks import MemoryTasks
 
 
-class MemoryLedger(MemorySites, MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages, MemoryLlm, MemoryRetention, MemorySubmissions):
+class MemoryLedger(
+    MemorySites, MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages, MemoryLlm, MemoryRetention, MemorySubmissions
+):
     """See `Ledger`. Leases run by the monotonic time of `clock`; all who would share a database share one object."""
 
     def __init__(self, clock: Clock) -> None:

@@ -1,0 +1,269 @@
+"""The activities behind `website_monitor`: its sites, rounds, notices and reports. Run on `colony-io`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from temporalio import activity
+
+from colony.contracts import JobState
+from colony.errors import BadInput, ColonyError, NotFound, NotPermitted, Permanent, Unavailable
+from colony.fetch import FetchedPage
+from colony.ids import event_subject
+from colony.ledger.port import Ledger
+from colony.messaging.port import Envelope, Messenger
+from colony.sites import MAX_SITES, NoticeRow, SiteMemory, SiteRow
+from workflows import monitor_contracts as contracts
+from workflows.beating import beating
+from workflows.monitor_contracts import (
+    CHECK_STEP,
+    ChangeSites,
+    MonitorInput,
+    MonitorOpened,
+    MonitorSettings,
+    MonitorTick,
+    NoticesOf,
+    NoticesSent,
+    OpenMonitor,
+    ReportMonitor,
+    SiteChange,
+    SiteInput,
+    SitesChanged,
+    TickReply,
+    TickResult,
+)
+from workflows.monitor_input import defaults_of, name_of, parse, parse_value, sites_of, specs_of
+from workflows.monitor_reporting import monitor_artifacts
+from workflows.monitor_rounds import named_sites, round_rows
+from workflows.monitoring import DAY, first_due, gap_of
+from workflows.opening import check_agents
+from workflows.webhooks import body_of, event_of, headers_of
+
+KEEP_TASKS: Final = 5_000
+"""Checks whose tasks and outcomes stay in the ledger; their history stays for longer, rolled up."""
+
+KEEP_DAYS: Final = 31
+"""Days that history, closed alerts and daily reports stay."""
+
+_LONGEST: Final = 60.0
+_TRIM_EVERY: Final = 100
+_PAGE: Final = 50
+_POST_SECONDS: Final = 10.0
+_TELL_SECONDS: Final = 2.0
+_PASSING: Final = frozenset({408, 425, 429})
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Poster(Protocol):
+    """The guarded fetcher, as far as webhooks need it."""
+
+    async def post(
+        self, url: str, content: bytes, headers: Mapping[str, str], *, timeout: float | None = None
+    ) -> FetchedPage:
+        """POST once; raises `NotPermitted`, `Unavailable`, `DeadlineExceeded`."""
+        ...
+
+
+class MonitorActivities:
+    """They raise `ColonyError`s; `workflows.translate` makes them Temporal's. Each may be repeated."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        data_roots: Sequence[Path],
+        *,
+        messenger: Messenger | None = None,
+        poster: Poster | None = None,
+        check_fleet: bool = False,
+    ) -> None:
+        """Without `poster` no webhook is called; with `check_fleet` a monitor without agents is refused."""
+        self._ledger = ledger
+        self._roots = tuple(data_roots)
+        self._messenger = messenger
+        self._poster = poster
+        self._check_fleet = check_fleet
+
+    @property
+    def activities(self) -> list[object]:
+        """All of them, for a worker."""
+        return [
+            self.open_monitor,
+            self.monitor_tick,
+            self.change_sites,
+            self.send_notices,
+            self.drop_notices,
+            self.report_monitor,
+        ]
+
+    @activity.defn(name=contracts.OPEN_MONITOR)
+    async def open_monitor(self, request: OpenMonitor) -> MonitorOpened:
+        """Validate the input, write the job and its sites. Raises `BadInput`; a refused monitor has a row too."""
+        try:
+            async with beating(_LONGEST):
+                return await self._opened(request)
+        except Permanent as error:
+            plan = await self._ledger.open_job(request.key, request.workflow_id, contracts.TEMPLATE, (), None, _NOTHING)
+            await self._ledger.close_job(plan.job, JobState.FAILED, str(error)[:1000])
+            raise
+
+    async def _opened(self, request: OpenMonitor) -> MonitorOpened:
+        given = parse(MonitorInput, request.input)
+        specs = await asyncio.to_thread(sites_of, given, self._roots)
+        if self._check_fleet:
+            check_agents([CHECK_STEP], await self._ledger.agent_counts())
+        plan = await self._ledger.open_job(
+            request.key,
+            request.workflow_id,
+            contracts.TEMPLATE,
+            [CHECK_STEP],
+            None,
+            given.model_dump(mode="json", exclude_unset=True),
+        )
+        count = len(specs)
+        sites = [
+            SiteRow(spec, SiteMemory(), first_due(count, index, spec.interval, request.now))
+            for index, spec in enumerate(specs)
+        ]
+        settings = MonitorSettings(webhook=given.webhook, defaults=defaults_of(given))
+        await self._ledger.open_monitor(plan.job, secrets.token_hex(32), settings.model_dump_json().encode(), sites)
+        return MonitorOpened(job=plan.job, sites=count, gap=gap_of(min(spec.interval for spec in specs)))
+
+    @activity.defn(name=contracts.MONITOR_TICK)
+    async def monitor_tick(self, request: MonitorTick) -> TickResult:
+        """Take in finished checks, decide which come next. The same round again gets the same answer."""
+        async with beating(_LONGEST):
+            return await self._ticked(request)
+
+    async def _ticked(self, request: MonitorTick) -> TickResult:
+        rows = await round_rows(self._ledger, request)
+        reply = TickReply.model_validate_json(await self._ledger.save_tick(rows))
+        if request.tick % _TRIM_EVERY == 0:
+            before_seq = max(0, rows.next_seq - KEEP_TASKS)
+            await self._ledger.trim_monitor(request.job, CHECK_STEP.number, before_seq, request.now - KEEP_DAYS * DAY)
+        pulse = await self._ledger.monitor_pulse(request.job)
+        return TickResult(
+            reply=reply, sites=pulse.sites, paused=pulse.paused, next_due=pulse.next_due, notices=pulse.notices
+        )
+
+    @activity.defn(name=contracts.CHANGE_SITES)
+    async def change_sites(self, request: ChangeSites) -> SitesChanged:
+        """Add, change, remove, pause and wake sites. Raises `BadInput` naming the field, before anything is changed."""
+        async with beating(_LONGEST):
+            return await self._changed(request)
+
+    async def _changed(self, request: ChangeSites) -> SitesChanged:
+        change = parse_value(SiteChange, request.change)
+        job, ledger = request.job, self._ledger
+        rows = await ledger.sites(job)
+        settings = MonitorSettings.model_validate_json((await ledger.monitor(job)).settings)
+        lists = {"remove": change.remove, "interval": tuple(change.interval)}
+        lists |= {"pause": change.pause, "resume": change.resume}
+        named = {field: _all_known(rows, field, wanted) for field, wanted in lists.items()}
+        specs = {row.spec.site: row.spec for row in rows}
+        known = {name_of(each.name) for each in change.add if isinstance(each, SiteInput) and each.name}
+        added = specs_of(change.add, settings.defaults, taken=set(specs) - known, where="add")
+        for name, seconds in zip(named["interval"], change.interval.values(), strict=True):
+            checked = parse_value(SiteInput, {"url": specs[name].url, "interval": seconds})
+            added.append(specs[name].model_copy(update={"interval": checked.interval}))
+        if len({*specs, *(spec.site for spec in added)} - set(named["remove"])) > MAX_SITES:
+            raise BadInput(f"A monitor watches at most {MAX_SITES:,} sites.")
+        new = await ledger.put_sites(job, added, request.now) if added else 0
+        removed = await ledger.remove_sites(job, named["remove"], request.now) if change.remove else 0
+        paused, resumed = await self._pauses(request, change, named)
+        left = await ledger.sites(job)
+        return SitesChanged(
+            added=new,
+            changed=len(added) - new,
+            removed=removed,
+            paused=paused,
+            resumed=resumed,
+            sites=len(left),
+            gap=gap_of(min((row.spec.interval for row in left), default=60.0)),
+        )
+
+    async def _pauses(
+        self, request: ChangeSites, change: SiteChange, named: Mapping[str, list[Any]]
+    ) -> tuple[int, int]:
+        job, now, paused, resumed = request.job, request.now, 0, 0
+        if change.pause or change.pause_all:
+            who = None if change.pause_all else named["pause"]
+            paused = await self._ledger.pause_sites(job, who, True, now)
+        if change.resume or change.resume_all:
+            who = None if change.resume_all else named["resume"]
+            resumed = await self._ledger.pause_sites(job, who, False, now)
+        return paused, resumed
+
+    @activity.defn(name=contracts.SEND_NOTICES)
+    async def send_notices(self, request: NoticesOf) -> NoticesSent:
+        """Tell the next things: facts on the bus, a POST to the webhook. Raises `Unavailable` to be tried again."""
+        async with beating(_LONGEST):
+            page = await self._ledger.notices(request.job, _PAGE)
+            if page:
+                await self._send(request, page)
+            return NoticesSent(sent=len(page))
+
+    async def _send(self, request: NoticesOf, page: Sequence[NoticeRow]) -> None:
+        if activity.info().attempt == 1:
+            await self._publish(request, page)
+        monitor = await self._ledger.monitor(request.job)
+        settings = MonitorSettings.model_validate_json(monitor.settings)
+        if settings.webhook and self._poster is not None:
+            body = body_of(request.job, request.workflow_id, page)
+            delivery = f"{request.job}-{page[0].notice}-{page[-1].notice}"
+            await self._post(self._poster, settings.webhook, body, monitor.secret, delivery)
+        await self._ledger.settle_notices(request.job, page[-1].notice)
+
+    async def _publish(self, request: NoticesOf, page: Sequence[NoticeRow]) -> None:
+        if self._messenger is None:
+            return
+        try:
+            async with asyncio.timeout(_TELL_SECONDS):
+                for notice in page:
+                    payload = {"job": request.job, "key": request.key, **event_of(notice)}
+                    fact = Envelope(kind=notice.kind, payload=payload, message_id=f"site-event-{notice.notice}")
+                    await self._messenger.tell(event_subject(notice.kind, notice.site), fact)
+        except (ColonyError, TimeoutError) as error:
+            activity.logger.warning("events not sent, the ledger and the webhook have them: %s", error)
+
+    async def _post(self, poster: Poster, url: str, body: bytes, secret: str, delivery: str) -> None:
+        headers = headers_of(body, secret, delivery, time.time())
+        answer = await poster.post(url, body, headers, timeout=_POST_SECONDS)
+        if 200 <= answer.status < 300:
+            return
+        said = f"The webhook answered with status {answer.status}."
+        if answer.status >= 500 or answer.status in _PASSING:
+            raise Unavailable(said)
+        raise NotPermitted(said)
+
+    @activity.defn(name=contracts.DROP_NOTICES)
+    async def drop_notices(self, request: NoticesOf) -> NoticesSent:
+        """Give up the next page of notices; the ledger keeps why."""
+        async with beating(_LONGEST):
+            page = await self._ledger.notices(request.job, _PAGE)
+            if page:
+                await self._ledger.settle_notices(request.job, page[-1].notice, request.reason)
+            return NoticesSent(sent=len(page))
+
+    @activity.defn(name=contracts.REPORT_MONITOR)
+    async def report_monitor(self, request: ReportMonitor) -> list[str]:
+        """Write the report over a stretch of time; the names of its artifacts."""
+        async with beating(_LONGEST):
+            artifacts = await monitor_artifacts(self._ledger, request)
+            for artifact in artifacts:
+                await self._ledger.put_artifact(request.job, artifact)
+        return [artifact.name for artifact in artifacts]
+
+
+def _all_known(rows: Sequence[SiteRow], field: str, wanted: Sequence[str]) -> list[Any]:
+    found, unknown = named_sites(rows, wanted)
+    if unknown:
+        raise NotFound(
+            f"The input field {field!r} names the site {unknown[0][:80]!r}, which is not watched.",
+            remedy="`colony monitor ID` lists the sites.",
+        )
+    return found

@@ -1,0 +1,312 @@
+"""The workflow `website_monitor`: one long-lived job that watches sites; decides when to look, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from colony.contracts import JobState
+    from colony.errors import BadInput, Cancelled, ColonyError, NotFound
+    from workflows import monitor_contracts as contracts
+    from workflows import names
+    from workflows.contracts import CancelJob, CloseJob, JobResult, Progress, Range
+    from workflows.monitor_contracts import (
+        CHECK_STEP,
+        ChangeSites,
+        LaneRange,
+        MonitorOpened,
+        MonitorProgress,
+        MonitorResume,
+        MonitorTick,
+        NoticesOf,
+        OpenMonitor,
+        ReportMonitor,
+        SitesChanged,
+        TickResult,
+    )
+    from workflows.monitor_lanes import Lanes
+    from workflows.monitor_notices import Teller
+    from workflows.monitoring import DAY, wake_in
+    from workflows.policies import MAX_INPUT, io_options, should_continue_as_new
+    from workflows.translate import final, to_colony_error
+
+_SHORT = 60.0
+"""Seconds an activity may take that only touches rows."""
+_MORE_EVENTS = 1_000
+"""History beyond the usual bound that is borne while checks are under way."""
+_BLOCKED_SECONDS = 2.0
+
+
+@workflow.defn(name=contracts.TEMPLATE, failure_exception_types=[ColonyError, ValidationError])
+class WebsiteMonitor:
+    """Watches sites until it is cancelled. Its sites, their states and their history are in the ledger."""
+
+    def __init__(self) -> None:
+        info = workflow.info()
+        self._key = info.run_id if info.continued_run_id else info.first_execution_run_id
+        self._job: int | None = None
+        self._gap = 1.0
+        self._tick = 0
+        self._reported_day = 0
+        self._lanes: Lanes | None = None
+        self._teller: Teller | None = None
+        self._finished: tuple[Range, ...] = ()
+        self._lock = asyncio.Lock()
+        self._woken = False
+        self._paused = 0
+        self._sites = 0
+        self._notices = 0
+        self._report_trouble = ""
+        self._phase = "opening"
+
+    @workflow.query(name="progress")
+    def progress(self) -> Progress:
+        """Where the job stands, as every job says it."""
+        return Progress.model_validate(
+            {
+                "template": contracts.TEMPLATE,
+                "key": self._key,
+                "job": self._job,
+                "phase": self._phase,
+                "step": CHECK_STEP.name,
+                "steps": 1,
+                "tasks": self._sites,
+                "batches": 0 if self._lanes is None else len(self._lanes.ranges),
+                "waiting_for": self._trouble(),
+            }
+        )
+
+    @workflow.query(name="monitor")
+    def monitor(self) -> MonitorProgress:
+        """Where the monitor stands."""
+        return MonitorProgress(
+            job=self._job,
+            sites=self._sites,
+            paused=self._paused,
+            rounds=self._tick,
+            checking=0 if self._lanes is None else sum(part.size for part in self._lanes.ranges),
+            untold=self._notices,
+            trouble=self._trouble(),
+            gap=self._gap,
+        )
+
+    @workflow.update(name="change_sites")
+    async def change_sites(self, change: dict[str, Any]) -> SitesChanged:
+        """Add, change, remove, pause or wake sites: see `SiteChange`. Fails with a typed error, changing nothing."""
+        return await self._change(change)
+
+    async def _change(self, change: dict[str, Any]) -> SitesChanged:
+        await workflow.wait_condition(lambda: self._job is not None)
+        async with self._lock:
+            request = ChangeSites(job=self._opened_job(), change=change, now=_now())
+            try:
+                done = await workflow.execute_activity(
+                    contracts.CHANGE_SITES, request, result_type=SitesChanged, **io_options(_SHORT)
+                )
+            except ActivityError as error:
+                raise final(to_colony_error(error)) from None
+        self._gap, self._sites, self._woken = done.gap, done.sites, True
+        return done
+
+    @workflow.update(name="pause")
+    async def pause(self, *sites: str) -> SitesChanged:
+        """Look at these sites no more, or at none at all."""
+        return await self._change({"pause": list(sites)} if sites else {"pause_all": True})
+
+    @workflow.update(name="resume")
+    async def resume(self, *sites: str) -> SitesChanged:
+        """Look at these sites again, or at all."""
+        return await self._change({"resume": list(sites)} if sites else {"resume_all": True})
+
+    @workflow.update(name="report")
+    async def report(self, hours: float = 24.0) -> list[str]:
+        """Write a report over the last hours now; the names of its artifacts."""
+        if not 0 < hours <= 24 * 31:
+            raise final(BadInput("A report covers more than 0 and at most 744 hours."))
+        await workflow.wait_condition(lambda: self._job is not None)
+        request = ReportMonitor(job=self._opened_job(), since=_now() - hours * 3600, until=_now())
+        try:
+            return await workflow.execute_activity(
+                contracts.REPORT_MONITOR, request, result_type=list[str], **io_options(_SHORT)
+            )
+        except ActivityError as error:
+            raise final(to_colony_error(error)) from None
+
+    @workflow.run
+    async def run(self, *given: Any) -> JobResult:
+        """Watch until cancelled; fails with a typed, non-retryable `ApplicationError`.
+
+        Takes any arguments: a wrong number of them would else leave the workflow running for ever.
+        """
+        try:
+            job, parts = await self._open(given)
+            self._lanes = Lanes(job, self._key)
+            self._teller = Teller(NoticesOf(job=job, key=self._key, workflow_id=workflow.info().workflow_id))
+            for part in parts:
+                self._lanes.start(part)
+            self._job, self._phase = job, "running"
+            await self._watch(job, self._lanes, self._teller)
+        except (ColonyError, FailureError, asyncio.CancelledError) as error:
+            await self._fail(error)
+
+    async def _open(self, given: tuple[Any, ...]) -> tuple[int, tuple[LaneRange, ...]]:
+        """The job, and the checks that the run before left under way."""
+        info = workflow.info()
+        resumed = _resumed(given) if info.continued_run_id else None
+        if resumed is None:
+            request = OpenMonitor(input=_input_text(given), key=self._key, workflow_id=info.workflow_id, now=_now())
+            opened = await workflow.execute_activity(
+                contracts.OPEN_MONITOR, request, result_type=MonitorOpened, **io_options(_SHORT)
+            )
+            self._gap, self._sites = opened.gap, opened.sites
+            self._reported_day = int(_now() // DAY) - 1
+            return opened.job, ()
+        self._key, self._tick, self._gap = resumed.key, resumed.tick, resumed.gap
+        self._finished, self._reported_day, self._sites = resumed.finished, resumed.reported_day, resumed.sites
+        return resumed.job, resumed.lanes
+
+    async def _watch(self, job: int, lanes: Lanes, teller: Teller) -> NoReturn:
+        while True:
+            last = await self._round(job, lanes)
+            if last.notices:
+                teller.wake()
+            await self._report_yesterday(job)
+            await self._pause_between(last, lanes)
+            self._finished = (*self._finished, *lanes.collect())
+            if _is_full(busy=bool(lanes.ranges) or teller.busy):
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                self._continue(job, lanes)
+
+    async def _round(self, job: int, lanes: Lanes) -> TickResult:
+        async with self._lock:
+            self._woken = False
+            self._tick += 1
+            request = MonitorTick(
+                job=job, tick=self._tick, now=_now(), gap=self._gap, finished=self._finished, free=lanes.free
+            )
+            last = await workflow.execute_activity(
+                contracts.MONITOR_TICK, request, result_type=TickResult, **io_options(_SHORT)
+            )
+        self._finished = ()
+        self._sites, self._paused, self._notices = last.sites, last.paused, last.notices
+        for part in last.reply.lanes:
+            lanes.start(part)
+        return last
+
+    async def _pause_between(self, last: TickResult, lanes: Lanes) -> None:
+        """Until a site is due, checks have ended, or the sites were changed."""
+        wait = wake_in(last.next_due, _now(), self._gap)
+        if last.reply.blocked:
+            wait = max(self._gap, _BLOCKED_SECONDS)
+        midnight = (self._reported_day + 2) * DAY - _now()
+        timeout = max(self._gap, midnight if wait is None else min(wait, midnight))
+        try:
+            await workflow.wait_condition(lambda: self._woken or lanes.some_ended(), timeout=timedelta(seconds=timeout))
+        except TimeoutError:
+            return
+
+    async def _report_yesterday(self, job: int) -> None:
+        today = int(_now() // DAY)
+        if today - 1 <= self._reported_day:
+            return
+        day = today - 1
+        self._reported_day = day
+        name = workflow.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        request = ReportMonitor(job=job, since=day * DAY, until=(day + 1) * DAY, day=name.strftime("%Y-%m-%d"))
+        try:
+            await workflow.execute_activity(
+                contracts.REPORT_MONITOR, request, result_type=list[str], **io_options(_SHORT)
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._report_trouble = str(to_colony_error(error))[:300]
+        else:
+            self._report_trouble = ""
+
+    def _continue(self, job: int, lanes: Lanes) -> NoReturn:
+        self._finished = (*self._finished, *lanes.collect())
+        workflow.continue_as_new(
+            MonitorResume(
+                job=job,
+                key=self._key,
+                tick=self._tick,
+                gap=self._gap,
+                sites=self._sites,
+                lanes=lanes.ranges,
+                finished=self._finished,
+                reported_day=self._reported_day,
+            )
+        )
+
+    def _trouble(self) -> str:
+        return (self._lanes.trouble if self._lanes is not None else "") or self._report_trouble
+
+    def _opened_job(self) -> int:
+        if self._job is None:
+            raise final(NotFound("The monitor is not open yet.", remedy="Try again in a moment."))
+        return self._job
+
+    async def _fail(self, error: BaseException) -> NoReturn:
+        """Stop what still runs, close the job, and end the workflow as cancelled or failed."""
+        cancelled = is_cancelled_exception(error)
+        cause = Cancelled("The job was cancelled.") if cancelled else to_colony_error(error)
+        if self._job is not None:
+            await asyncio.shield(asyncio.ensure_future(self._stop(self._job, cause)))
+        if cancelled:
+            raise error
+        raise final(cause) from None
+
+    async def _stop(self, job: int, cause: ColonyError) -> None:
+        self._phase = "closing"
+        if self._lanes is not None and self._teller is not None:
+            self._lanes.cancel()
+            self._teller.cancel()
+        mark = CancelJob(job=job, key=self._key)
+        await workflow.execute_activity(names.CANCEL_JOB, mark, **io_options(_SHORT))
+        state = JobState.CANCELLED if isinstance(cause, Cancelled) else JobState.FAILED
+        request = CloseJob(job=job, state=state, reason=str(cause)[:1000])
+        await workflow.execute_activity(names.CLOSE_JOB, request, **io_options(_SHORT))
+        self._phase = "closed"
+
+
+def _is_full(*, busy: bool) -> bool:
+    """Whether to go on in a fresh history, rather when nothing is under way."""
+    info = workflow.info()
+    events = info.get_current_history_length() - (_MORE_EVENTS if busy else 0)
+    return should_continue_as_new(events, info.is_continue_as_new_suggested())
+
+
+def _now() -> float:
+    return workflow.now().timestamp()
+
+
+def _input_text(given: tuple[Any, ...]) -> str:
+    """The JSON text of what a user handed in: exactly one object."""
+    remedy = 'Hand in one JSON object, such as {"sites": [{"url": "https://example.com"}]}.'
+    if len(given) != 1 or not isinstance(given[0], dict):
+        raise BadInput("The workflow takes one argument, a JSON object.", remedy=remedy)
+    text = json.dumps(given[0])
+    if len(text) > MAX_INPUT:
+        raise BadInput(
+            f"The input has {len(text):,} bytes; at most {MAX_INPUT:,} are allowed.",
+            remedy="List the sites in a file below a data root and name it as source.",
+        )
+    return text
+
+
+def _resumed(given: tuple[Any, ...]) -> MonitorResume | None:
+    """What the run before handed over, or None when this is the input of a user (a retry or cron run)."""
+    if len(given) != 1 or not isinstance(given[0], dict) or "resume" not in given[0]:
+        return None
+    try:
+        return MonitorResume.model_validate(given[0])
+    except ValidationError:
+        return None
