@@ -20,10 +20,10 @@ def hills(chance: random.Random, colours: Colours, width: int, height: int) -> s
     parts += [_circle(x, y, sun * grow, second, opacity) for grow, opacity in ((2.2, 0.16), (1.55, 0.25), (1, 1))]
     layers = ((0.52, far, 1.0), (0.64, middle, 0.75), (0.76, middle, 1.0), (0.87, near, 1.0))
     for base, colour, opacity in layers:
+        if colour == near:
+            parts += [_tree(x, height, tall, near) for x, tall in _woods(chance, width, height)]
         parts.append(_ridge(chance, width, height, base, colour, opacity))
-    for _ in range(max(5, width // 110)):
-        at = chance.uniform(0, width)
-        parts.append(_tree(at, height * chance.uniform(0.91, 0.99), height * chance.uniform(0.08, 0.15), near, third))
+    parts += [_bird(chance, width, height, third) for _ in range(3)]
     return "\n".join(parts)
 
 
@@ -131,11 +131,33 @@ def _smooth(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(drawn)
 
 
-def _tree(x: float, foot: float, tall: float, colour: str, bright: str) -> str:
-    half = tall * 0.26
+def _woods(chance: random.Random, width: int, height: int) -> list[tuple[float, float]]:
+    """Place and height of trees that stand together here and there."""
+    found: list[tuple[float, float]] = []
+    for _ in range(3):
+        middle = chance.uniform(0.05, 0.95) * width
+        found += [
+            (middle + chance.gauss(0, width * 0.035), height * chance.uniform(0.16, 0.29))
+            for _ in range(chance.randint(3, 7))
+        ]
+    return found
+
+
+def _tree(x: float, foot: float, tall: float, colour: str) -> str:
+    half = tall * 0.2
+    return f'<path d="M{x:.0f} {foot - tall:.0f} L{x + half:.0f} {foot:.0f} H{x - half:.0f} Z" fill="{colour}"/>'
+
+
+def _bird(chance: random.Random, width: int, height: int, colour: str) -> str:
+    x, y, wing = (
+        width * chance.uniform(0.1, 0.5),
+        height * chance.uniform(0.12, 0.36),
+        height * chance.uniform(0.012, 0.022),
+    )
     return (
-        f'<path d="M{x:.0f} {foot - tall:.0f} L{x + half:.0f} {foot:.0f} H{x - half:.0f} Z" fill="{colour}"/>'
-        f'<circle cx="{x:.0f}" cy="{foot - tall:.0f}" r="1.6" fill="{bright}"/>'
+        f'<path d="M{x - 2 * wing:.1f} {y - wing:.1f}Q{x - wing:.1f} {y - wing:.1f} {x:.1f} {y:.1f}Q{x + wing:.1f} '
+        f'{y - wing:.1f} {x + 2 * wing:.1f} {y - wing:.1f}" fill="none" stroke="{colour}" stroke-width="2.5" '
+        'stroke-linecap="round"/>'
     )
 
 

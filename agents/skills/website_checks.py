@@ -30,8 +30,8 @@ BUDGETS: Final = {
 
 _EXTERNAL: Final = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 _SAFE: Final = ("https:", "http:", "mailto:", "tel:")
-_TITLE: Final = range(3, 71)
-_DESCRIPTION: Final = range(10, 161)
+_TITLE: Final = range(1, 71)
+_DESCRIPTION: Final = range(5, 161)
 _CODE: Final = re.compile(r"\beval\s*\(|\binnerHTML\b|\bdocument\.write\b|\bfetch\s*\(|XMLHttpRequest|https?://")
 
 

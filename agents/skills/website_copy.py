@@ -70,7 +70,7 @@ def copy_of(site: Site, part: Part) -> Copy:
     """The words of the brief that open a page and describe it. Never fails, never invents."""
     said = _said(site, part)
     lead = said if part.path == HOME or len(said) <= LONGEST_LEAD else " ".join(_first(said, LONGEST_LEAD))
-    described = said or f"{part.title} - {site.name}"
+    described = said if len(said) > len(part.title) else f"{part.title} - {site.name}"
     return Copy(lead=lead, description=one_line(described, LONGEST_DESCRIPTION))
 
 

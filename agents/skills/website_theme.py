@@ -76,7 +76,7 @@ THEMES: Final[Mapping[str, Theme]] = {
         headings=_SANS, body=_SANS, weight=700, radius=10, art="waves",
     ),
     "ember": Theme(
-        accent="#a63a1e", accent_dark="#f29c7b", second="#f0b67f", third="#4a5859", hue=0.06, warmth=0.14,
+        accent="#a63a1e", accent_dark="#f29c7b", second="#f0b67f", third="#a4343a", hue=0.06, warmth=0.14,
         headings=_SERIF, body=_SANS, weight=600, radius=4, art="hills",
     ),
     "orchid": Theme(
