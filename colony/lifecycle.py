@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from colony.errors import Unavailable
+
 _log = structlog.get_logger(__name__)
 
 
@@ -46,6 +48,24 @@ class TaskOwner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Vitals:
+    """The background tasks a process cannot do its work without."""
+
+    def __init__(self) -> None:
+        self._failures: list[asyncio.Future[BaseException]] = []
+
+    def watch(self, tasks: TaskOwner) -> None:
+        """From now on a failure of one of these tasks is told by `check`."""
+        self._failures.append(tasks.failed)
+
+    def check(self) -> None:
+        """Raises `Unavailable` once one of them has failed: what it did is done by nobody any more."""
+        for failed in self._failures:
+            if failed.done() and not failed.cancelled():
+                error = failed.result()
+                raise Unavailable(f"A background task has failed: {error!r}.") from error
 
 
 @asynccontextmanager

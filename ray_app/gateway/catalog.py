@@ -12,7 +12,7 @@ import structlog
 
 from colony.clock import Clock, SystemClock
 from colony.errors import ColonyError
-from colony.lifecycle import task_owner
+from colony.lifecycle import Vitals, task_owner
 from ray_app.gateway.contracts import ServedModel
 from ray_app.gateway.ports import Backend
 
@@ -73,11 +73,13 @@ class Catalog:
 
 @asynccontextmanager
 async def open_catalog(
-    backends: Mapping[str, Sequence[Backend]], clock: Clock | None = None
+    backends: Mapping[str, Sequence[Backend]], clock: Clock | None = None, *, vitals: Vitals | None = None
 ) -> AsyncGenerator[Catalog]:
     """A catalog that keeps itself up to date. Waits a moment for the first answers."""
     catalog = Catalog(backends, clock or SystemClock())
     async with task_owner() as tasks:
+        if vitals is not None:
+            vitals.watch(tasks)
         first = tasks.start(catalog.refresh(), name="first look at the backends")
         await asyncio.wait({first}, timeout=FIRST_SECONDS)
         tasks.start(catalog.watch(), name="watch the backends' models")

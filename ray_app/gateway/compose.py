@@ -19,6 +19,7 @@ from colony.config.model import Config
 from colony.errors import BadInput, Transient
 from colony.ledger.port import LlmLedger
 from colony.ledger.postgres import PostgresLedger, open_ledger
+from colony.lifecycle import Vitals
 from ray_app.gateway.api.settings import ApiSettings
 from ray_app.gateway.backends.open import open_backends
 from ray_app.gateway.budget_recovery import RecoveringOwner
@@ -82,11 +83,17 @@ def read_setting(home: Path) -> Setting:
 
 @asynccontextmanager
 async def open_gate(
-    setting: Setting, *, owner: Owner | None = None, joined: Joined = lambda found: found, clock: Clock | None = None
+    setting: Setting,
+    vitals: Vitals,
+    *,
+    owner: Owner | None = None,
+    joined: Joined = lambda found: found,
+    clock: Clock | None = None,
 ) -> AsyncGenerator[Gate]:
     """A gate over everything configured. With `owner` the queues are elsewhere; else they are in this process.
 
-    Raises `Unavailable` when the ledger does not answer within 30 s; backends may be away.
+    `vitals` is told of what works in the background. Raises `Unavailable` when the ledger does not answer within 30 s;
+    backends may be away.
     """
     clock = clock or SystemClock()
     config = setting.config.gateway
@@ -94,10 +101,10 @@ async def open_gate(
         ledger = await _ledger(stack, setting)
         backends = joined(await stack.enter_async_context(open_backends(setting.plan, setting.endpoints)))
         if owner is None:
-            owner = await stack.enter_async_context(open_local_owner(setting, backends, ledger, clock))
-        catalog = await stack.enter_async_context(open_catalog(backends, clock))
-        cache = await stack.enter_async_context(answer_cache(config.cache, clock, ledger))
-        usage = await stack.enter_async_context(usage_book(ledger, clock))
+            owner = await stack.enter_async_context(open_local_owner(setting, backends, ledger, clock, vitals))
+        catalog = await stack.enter_async_context(open_catalog(backends, clock, vitals=vitals))
+        cache = await stack.enter_async_context(answer_cache(config.cache, clock, ledger, vitals=vitals))
+        usage = await stack.enter_async_context(usage_book(ledger, clock, vitals=vitals))
         flights = await stack.enter_async_context(single_flight())
         preparing = await stack.enter_async_context(preparation(setting.plan, backends, clock))
         yield RequestPath(
@@ -118,25 +125,25 @@ async def open_gate(
 
 @asynccontextmanager
 async def open_local_owner(
-    setting: Setting, backends: Backends, ledger: LlmLedger, clock: Clock
+    setting: Setting, backends: Backends, ledger: LlmLedger, clock: Clock, vitals: Vitals
 ) -> AsyncGenerator[Owner]:
     """Queues, limits and breakers in this process, with what jobs have used so far from the ledger."""
     budgets = Budgets(setting.config.gateway.limits)
     async with (
         single_flight() as flights,
-        open_owner(setting.plan, setting.config.gateway, backends, clock, budgets=budgets) as owner,
+        open_owner(setting.plan, setting.config.gateway, backends, clock, budgets=budgets, vitals=vitals) as owner,
     ):
         yield RecoveringOwner(owner, budgets, ledger, clock, flights)
 
 
 @asynccontextmanager
-async def open_owner_alone(setting: Setting) -> AsyncGenerator[Owner]:
+async def open_owner_alone(setting: Setting, vitals: Vitals) -> AsyncGenerator[Owner]:
     """The owner for several replicas of the gateway, in a process without any of them."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         ledger = await _ledger(stack, setting)
         backends = await stack.enter_async_context(open_backends(setting.plan, setting.endpoints))
-        yield await stack.enter_async_context(open_local_owner(setting, backends, ledger, clock))
+        yield await stack.enter_async_context(open_local_owner(setting, backends, ledger, clock, vitals))
 
 
 async def _ledger(stack: AsyncExitStack, setting: Setting) -> PostgresLedger:

@@ -14,7 +14,7 @@ from colony.clock import Clock
 from colony.config.gateway import CacheConfig
 from colony.errors import ColonyError
 from colony.ledger.port import LlmLedger
-from colony.lifecycle import task_owner
+from colony.lifecycle import Vitals, task_owner
 from colony.llm.contracts import CachedAnswer
 from ray_app.gateway.cache import AnswerCache, KeptAnswer
 
@@ -138,13 +138,17 @@ class KeptCache(AnswerCache):
 
 
 @asynccontextmanager
-async def answer_cache(config: CacheConfig, clock: Clock, ledger: LlmLedger | None) -> AsyncGenerator[AnswerCache]:
+async def answer_cache(
+    config: CacheConfig, clock: Clock, ledger: LlmLedger | None, *, vitals: Vitals | None = None
+) -> AsyncGenerator[AnswerCache]:
     """The cache that `config` asks for; `persist` needs a ledger, and is left out without one."""
     if not config.persist or ledger is None:
         yield AnswerCache(config, clock)
         return
     cache = KeptCache(config, clock, ledger)
     async with task_owner() as tasks:
+        if vitals is not None:
+            vitals.watch(tasks)
         tasks.start(cache.run(), name="cache writer")
         tasks.start(cache.prune_for_ever(), name="cache pruner")
         yield cache

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from colony.errors import DeadlineExceeded, Unavailable
+from colony.lifecycle import Vitals
 from ray_app.gateway.api.connection import Receive, Scope, Send
 from ray_app.gateway.ports import Gate
 
@@ -24,6 +25,8 @@ class Served:
 
     gate: Gate
     app: App
+    vitals: Vitals
+    """What works for them in the background."""
 
 
 class LifespanApp:
@@ -54,9 +57,10 @@ class LifespanApp:
             await self._served.app(scope, receive, send)
 
     async def check(self) -> None:
-        """Raises when the gate does not answer: Serve then starts another replica."""
+        """Raises when the gate does not answer, or lost a background task: Serve then starts another replica."""
         if self._served is None:
             raise Unavailable("The gateway is not open.")
+        self._served.vitals.check()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await self._served.gate.models()

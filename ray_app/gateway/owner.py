@@ -10,7 +10,7 @@ from typing import Any
 from colony.clock import Clock
 from colony.config.gateway import GatewayConfig
 from colony.errors import BadInput, ColonyError, NotFound, Overloaded
-from colony.lifecycle import task_owner
+from colony.lifecycle import Vitals, task_owner
 from ray_app.gateway.alarm import Alarm
 from ray_app.gateway.budgets import Budgets
 from ray_app.gateway.contracts import Ended, Grant, Ticket
@@ -121,8 +121,12 @@ async def open_owner(
     *,
     rates: AgentRates | None = None,
     budgets: Budgets | None = None,
+    vitals: Vitals | None = None,
 ) -> AsyncGenerator[LocalOwner]:
-    """The owner of `backends` (backend -> its replicas), with its watch over them. Those that wait at the end fail."""
+    """The owner of `backends` (backend -> its replicas), with its watch over them. Those that wait at the end fail.
+
+    Of its background tasks `vitals` is told: without them no deadline, lease or pace is kept.
+    """
     limits = Limits(rates or AgentRates(config.limits), Governor(plan), budgets or Budgets(config.limits))
     lanes = [
         Lane(name, own, [replica.name for replica in backends[name]], config.queue, config.breaker)
@@ -130,6 +134,8 @@ async def open_owner(
     ]
     owner = LocalOwner(lanes, limits, clock)
     async with task_owner() as tasks:
+        if vitals is not None:
+            vitals.watch(tasks)
         tasks.start(owner.run(), name="gateway owner")
         for lane in lanes:
             for backend in backends[lane.name]:

@@ -19,6 +19,7 @@ from ray.serve.exceptions import RayServeException
 from colony.config.endpoints import home_from_environment
 from colony.config.gateway import BatchConfig, ReplicasConfig
 from colony.errors import Unavailable
+from colony.lifecycle import Vitals
 from ray_app.gateway.api.app import build_app
 from ray_app.gateway.application import stack_tag
 from ray_app.gateway.batching import Collect, Done, Many, One, ReportingGate, batched
@@ -63,15 +64,16 @@ class GatewayShell:
     async def _opened(self) -> AsyncGenerator[Served]:
         setting = await asyncio.to_thread(read_setting, self._home)
         owner = None if self._owner is None else RemoteOwner(HandleAsk(self._owner))
+        vitals = Vitals()
         sizes: Counter[int] = Counter()
         collect = collecting(setting.config.gateway.batch)
 
         def joined(backends: Backends) -> Backends:
             return batched(backends, setting.plan.backends, collect, sizes)
 
-        async with open_gate(setting, owner=owner, joined=joined) as gate:
+        async with open_gate(setting, vitals, owner=owner, joined=joined) as gate:
             reporting = ReportingGate(gate, sizes)
-            yield Served(reporting, build_app(reporting, setting.api))
+            yield Served(reporting, build_app(reporting, setting.api), vitals)
 
 
 def collecting(config: BatchConfig) -> Collect:
@@ -94,6 +96,7 @@ class OwnerShell:
     def __init__(self, home: str) -> None:
         self._home = Path(home)
         self._stack = AsyncExitStack()
+        self._vitals = Vitals()
         self._owner: Owner | None = None
         self._opening = asyncio.Lock()
 
@@ -103,6 +106,7 @@ class OwnerShell:
 
     async def check_health(self) -> None:
         """Asked by Serve; raises when another owner is needed."""
+        self._vitals.check()
         async with asyncio.timeout(CHECK_SECONDS):
             await (await self._open()).state()
 
@@ -111,7 +115,7 @@ class OwnerShell:
             async with self._opening:
                 if self._owner is None:
                     setting = await asyncio.to_thread(read_setting, self._home)
-                    self._owner = await self._stack.enter_async_context(open_owner_alone(setting))
+                    self._owner = await self._stack.enter_async_context(open_owner_alone(setting, self._vitals))
         return self._owner
 
 

@@ -13,7 +13,7 @@ import structlog
 from colony.clock import Clock
 from colony.errors import ColonyError, Transient
 from colony.ledger.port import LlmLedger
-from colony.lifecycle import task_owner
+from colony.lifecycle import Vitals, task_owner
 from colony.llm.contracts import LlmCall
 from ray_app.gateway.contracts import CallRecord
 from ray_app.gateway.totals import Totals
@@ -171,11 +171,15 @@ def ledger_row(call: CallRecord) -> LlmCall:
 
 
 @asynccontextmanager
-async def usage_book(ledger: LlmLedger | None, clock: Clock) -> AsyncGenerator[UsageBook]:
+async def usage_book(
+    ledger: LlmLedger | None, clock: Clock, *, vitals: Vitals | None = None
+) -> AsyncGenerator[UsageBook]:
     """A `UsageBook` that writes while the block runs, and what is left at its end."""
     book = UsageBook(ledger, clock)
     try:
         async with task_owner() as tasks:
+            if vitals is not None:
+                vitals.watch(tasks)
             if ledger is not None:
                 tasks.start(book.run(), name="usage book")
             yield book

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from colony.errors import DeadlineExceeded, Unavailable
+from colony.lifecycle import Vitals, task_owner
 from ray_app.gateway import lifespan
 from ray_app.gateway.lifespan import LifespanApp, Served
 from ray_app.gateway.ports import Gate
@@ -32,6 +33,7 @@ class Replica:
         self.gate = Answering()
         self.trouble = trouble
         self.events: list[str] = []
+        self.vitals = Vitals()
         self.live = LifespanApp(self.opened, "abc")
         self._orders: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.said: list[Any] = []
@@ -41,7 +43,7 @@ class Replica:
         if self.trouble is not None:
             raise self.trouble
         self.events.append("open")
-        yield Served(cast("Gate", self.gate), self.app)
+        yield Served(cast("Gate", self.gate), self.app, self.vitals)
         self.events.append("closed")
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -98,5 +100,21 @@ async def test_a_gate_that_hangs_is_not_healthy(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DeadlineExceeded):
         await replica.live.check()
     replica.order("startup")
+    replica.order("shutdown")
+    await replica.lives()
+
+
+async def test_a_gate_that_lost_a_background_task_is_not_healthy() -> None:
+    async def dies() -> None:
+        raise ZeroDivisionError("a fault")
+
+    replica = Replica()
+    async with task_owner() as tasks:
+        replica.vitals.watch(tasks)
+        await replica.live.start()
+        await replica.live.check()
+        await asyncio.wait({tasks.start(dies(), name="vital")})
+        with pytest.raises(Unavailable, match="a fault"):
+            await replica.live.check()
     replica.order("shutdown")
     await replica.lives()
