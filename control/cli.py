@@ -10,10 +10,24 @@ import typer
 from rich.console import Console
 
 from colony.errors import ColonyError, DeadlineExceeded, Unavailable
-from control.commands import bench, config, demo, demo_website, deploy, fleet, jobs, llm, prune, stack, templates
+from control.commands import (
+    bench,
+    config,
+    demo,
+    demo_website,
+    deploy,
+    fleet,
+    jobs,
+    llm,
+    prune,
+    schedule,
+    stack,
+    steer,
+    templates,
+)
 from control.exit import NOT_NOW, WRONG
 
-COMMANDS = (stack, demo, demo_website, jobs, templates, deploy, fleet, prune, llm, config, bench)
+COMMANDS = (stack, demo, demo_website, jobs, steer, schedule, templates, deploy, fleet, prune, llm, config, bench)
 """Modules with `register(app)`; they import what is heavy only when a command runs."""
 
 

@@ -14,6 +14,8 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Messenger
 from workflows.client import connect
+from workflows.engine import JobEngine, TemporalEngine
+from workflows.schedules import Schedules, TemporalSchedules
 
 
 def endpoints_here(home: Path | None = None) -> Endpoints:
@@ -33,6 +35,20 @@ async def temporal_here(home: Path | None = None) -> AsyncGenerator[Client]:
     """A client of the stack's Temporal."""
     async with connect(endpoints_here(home).temporal) as client:
         yield client
+
+
+@asynccontextmanager
+async def engine_here(home: Path | None = None) -> AsyncGenerator[JobEngine]:
+    """What starts and steers jobs."""
+    async with temporal_here(home) as client:
+        yield TemporalEngine(client)
+
+
+@asynccontextmanager
+async def schedules_here(home: Path | None = None) -> AsyncGenerator[Schedules]:
+    """What starts jobs again and again."""
+    async with temporal_here(home) as client:
+        yield TemporalSchedules(client)
 
 
 @asynccontextmanager
