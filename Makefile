@@ -5,10 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 COLONY := $(BIN)/python -m control
 
-.PHONY: help venv demo up down servers check test bench
+.PHONY: help venv demo demo-monitor up down servers check test bench
 
 help:
 	@echo "make demo      from nothing to a report: installs, starts, deploys 620 agents, analyses reviews"
+	@echo "make demo-monitor   watches sites that fail on a schedule: alerts, recovery, a webhook, a report"
 	@echo "make up        start the stack            make down   stop it"
 	@echo "make servers   build temporal-server, its web UI and consul into the cache (SERVERS=ollama adds Ollama)"
 	@echo "make check     linters, types, layers     make test   everything, against real servers (and Ollama)"
@@ -19,6 +20,9 @@ venv:
 
 demo: venv
 	@$(COLONY) demo
+
+demo-monitor: venv
+	@$(COLONY) demo-monitor
 
 up: venv
 	@$(COLONY) up

@@ -14,11 +14,13 @@ from control.commands import (
     bench,
     config,
     demo,
+    demo_monitor,
     demo_website,
     deploy,
     fleet,
     jobs,
     llm,
+    monitor,
     prune,
     schedule,
     stack,
@@ -27,7 +29,23 @@ from control.commands import (
 )
 from control.exit import NOT_NOW, WRONG
 
-COMMANDS = (stack, demo, demo_website, jobs, steer, schedule, templates, deploy, fleet, prune, llm, config, bench)
+COMMANDS = (
+    stack,
+    demo,
+    demo_monitor,
+    demo_website,
+    jobs,
+    monitor,
+    steer,
+    schedule,
+    templates,
+    deploy,
+    fleet,
+    prune,
+    llm,
+    config,
+    bench,
+)
 """Modules with `register(app)`; they import what is heavy only when a command runs."""
 
 
