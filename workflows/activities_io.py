@@ -33,6 +33,7 @@ from workflows.contracts import (
     StepTally,
 )
 from workflows.given_rows import resolved_paths
+from workflows.inline import INLINE, split_template
 from workflows.inputs import parse_input
 from workflows.loading import load_tasks_of
 from workflows.opening import (
@@ -117,12 +118,16 @@ class IoActivities:
                 raise
 
     async def _opened(self, request: OpenJob) -> JobPlan:
-        name, template = template_named(request.template, self._templates)
         check_depth(request)
-        job, values = parse_input(request.input, template)
+        text, templates = request.input, self._templates
+        if request.template == INLINE and INLINE not in templates:
+            template, text = split_template(text)
+            templates = {**templates, Id(INLINE): template}
+        name, template = template_named(request.template, templates)
+        job, values = parse_input(text, template)
         values = await asyncio.to_thread(resolved_paths, values, template.inputs, self._roots)
         steps = plan_steps(job, template, values)
-        check_calls(name, self._templates)
+        check_calls(name, templates)
         check_actions(steps, self._actions)
         if self._fleet is not None:
             check_agents(steps, await self._fleet.agent_counts())

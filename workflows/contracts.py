@@ -75,18 +75,18 @@ class StepRef(Frozen):
     """Where its tasks come from, when the plan leaves a choice."""
 
 
-class ReadValues(Frozen):
-    """Asks for small values in results: name -> where."""
-
-    job: int
-    values: dict[str, ValueAt]
-
-
 class ValueAt(Frozen):
     """A dotted path into the one result of a step."""
 
     step: int
     field: str = ""
+
+
+class ReadValues(Frozen):
+    """Asks for small values in results: name -> where."""
+
+    job: int
+    values: dict[str, ValueAt]
 
 
 class StepTally(Frozen):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from colony.config.templates import TemplateConfig
-from colony.config.unroll import step_names, unroll
+from colony.config.unroll import TemplateInvalid, step_names, unroll
 from colony.config.unroll_parts import Overrides
 from colony.errors import BadInput, NotFound
 from colony.ids import AgentType, Id
@@ -70,7 +70,17 @@ def plan_steps(
             f"`parameters` names the step {unknown[0][:80]!r}, which this template does not have.",
             remedy=f"It has: {', '.join(names)}.",
         )
-    return unroll(template, values, Overrides(parameters=job.parameters, parallel=job.parallel))
+    return _unrolled(template, values, Overrides(parameters=job.parameters, parallel=job.parallel))
+
+
+def _unrolled(
+    template: TemplateConfig, values: Mapping[str, Any] | None = None, overrides: Overrides | None = None
+) -> tuple[StepPlan, ...]:
+    try:
+        return unroll(template, values, overrides)
+    except TemplateInvalid as error:
+        # A class of the family, so that the caller of a workflow gets the same one.
+        raise BadInput(f"{error.message.rstrip('.')}.", remedy=error.remedy) from None
 
 
 def check_size(request: OpenJob, template: Id, steps: Sequence[StepPlan], source: SourcePin | None) -> None:
@@ -112,7 +122,7 @@ def _follow(name: Id, templates: Mapping[Id, TemplateConfig], above: tuple[Id, .
         )
     if len(above) > MAX_DEPTH:
         raise BadInput(f"The templates {' -> '.join(above)} call one another more than {MAX_DEPTH} deep.")
-    for step in unroll(template):
+    for step in _unrolled(template):
         if step.call is not None:
             _follow(step.call.template, templates, (*above, name))
 

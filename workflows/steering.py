@@ -97,7 +97,7 @@ class Steering:
     def check_answer(self, answer: Answer) -> PendingApproval:
         """The approval that is answered. Raises `NotFound` or `BadInput` for one that cannot be."""
         self.check_open()
-        if answer.step:
+        if answer.step and not (self.pending is not None and self.pending.step == answer.step):
             self._check_step(answer.step)
         if self.pending is None:
             raise BadInput("No approval waits now.", remedy="The query `progress` says what the job waits for.")

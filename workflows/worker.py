@@ -30,13 +30,21 @@ SANDBOX = SandboxedWorkflowRunner(
 
 
 def workflow_worker(
-    client: Client, *, queue: str = WORKFLOW_QUEUE, max_cached: int = 500, identity: str | None = None
+    client: Client,
+    *,
+    queue: str = WORKFLOW_QUEUE,
+    max_cached: int = 500,
+    identity: str | None = None,
+    coded: Sequence[type] = (),
 ) -> Worker:
-    """Decides: runs `Pipeline` for every template name, but for workflows that have a name of their own."""
+    """Decides: runs `Pipeline` for every template name, but for workflows that have a name of their own.
+
+    `coded` are workflows of users, under names of their own.
+    """
     return Worker(
         client,
         task_queue=queue,
-        workflows=[Pipeline, WebsiteMonitor],
+        workflows=[Pipeline, WebsiteMonitor, *coded],
         workflow_runner=SANDBOX,
         workflow_failure_exception_types=[ColonyError],
         max_cached_workflows=max_cached,

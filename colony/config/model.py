@@ -123,6 +123,8 @@ class Config(Section):
     fetch: FetchConfig = FetchConfig()
     ledger: LedgerConfig = LedgerConfig()
     servers: ServersConfig = ServersConfig()
+    workflow_classes: tuple[str, ...] = ()
+    """Workflows written as code, `package.module:Class`, from the packages in `fleet.packages`."""
     workflows: dict[Id, TemplateConfig] = Field(default_factory=dict[Id, TemplateConfig])
 
     @model_validator(mode="after")

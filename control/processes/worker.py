@@ -29,6 +29,7 @@ from workflows.activities_monitor import MonitorActivities
 from workflows.attributes import registered_attributes
 from workflows.client import connect
 from workflows.closing import OrphanCloser
+from workflows.coded import load_workflow_classes
 from workflows.worker import io_worker, run_workers, workflow_worker
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +94,15 @@ async def main() -> None:
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
         owner.start(retain(ledger, config.ledger), name="retention")
         async with ready_and_beating(home, "worker"):
-            await run_workers([workflow_worker(client), io_worker(client, activities, monitor=monitor)], stop)
+            await run_workers(
+                [
+                    workflow_worker(
+                        client, coded=load_workflow_classes(config.workflow_classes, config.fleet.packages)
+                    ),
+                    io_worker(client, activities, monitor=monitor),
+                ],
+                stop,
+            )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,7 @@ class Opens(Protocol):
         wrap: Wrap | None = None,
         silence: float = 6.0,
         dispatch: bool = True,
+        coded: Sequence[type] = (),
     ) -> AbstractAsyncContextManager[Colony]: ...
 
 
@@ -100,6 +101,7 @@ def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
         wrap: Wrap | None = None,
         silence: float = 6.0,
         dispatch: bool = True,
+        coded: Sequence[type] = (),
     ) -> AsyncGenerator[Colony]:
         ledger = MemoryLedger(SystemClock())
         config = Config(workflows=dict(templates or {}))
@@ -108,7 +110,7 @@ def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
             runner: Any = local if wrap is None else wrap(local)
             attributes = await registered_attributes(client)
             io = IoActivities(ledger, config, [tmp_path], attributes=attributes, deployment="colony-test")
-            workers = [workflow_worker(client), io_worker(client, io)]
+            workers = [workflow_worker(client, coded=coded), io_worker(client, io)]
             if dispatch:
                 workers.append(dispatch_worker(client, DispatchActivities(runner, silence_seconds=silence)))
             running = asyncio.create_task(run_workers(workers, shutdown))
