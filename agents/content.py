@@ -22,6 +22,7 @@ from agents.skills.content_draft import Shape, draft_extracts
 from agents.skills.content_index import Collection, Finished, Gathering
 from agents.skills.content_post import Passage, Post, Topic, topic_of
 from agents.skills.content_wording import Wording, worded
+from agents.skills.model_use import add_models
 from agents.skills.text import one_line
 from colony.contracts import Frozen
 from colony.errors import BadInput
@@ -63,7 +64,7 @@ async def gather(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     topic = None if derived else topic_of(task.payload)
     corpus = await _SHELF.corpus(task, ctx, (wanted.corpus,) if isinstance(wanted.corpus, str) else wanted.corpus)
     if topic is None:
-        topic = _nth_topic(corpus, whole_number(task.payload, "n"))
+        topic = await asyncio.to_thread(_nth_topic, corpus, whole_number(task.payload, "n"))
     passages = corpus.passages_for(topic, limit=wanted.passages)
     if not passages:
         raise BadInput(
@@ -74,7 +75,7 @@ async def gather(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
 
 
 def _nth_topic(corpus: Corpus, number: int) -> Topic:
-    topics = corpus.topics()
+    topics = corpus.topics
     if number >= len(topics):
         raise BadInput(
             f"The corpus has {len(topics)} topics of its own, not {number + 1}.", remedy="Ask for fewer posts."
@@ -107,7 +108,7 @@ async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     post = draft_extracts(found.topic, found.passages, shape, found.post.date)
     if not {"untraced", "repeats", "long"} & set(found.check.faults):
         post = await worded(found.topic, post, found.passages, ctx.llm, parameters(task, Wording))
-    post = post.model_copy(update={"models": {**found.post.models, **post.models}})
+    post = post.model_copy(update={"models": add_models((found.post.models, post.models))})
     again = checked(post, found.passages, bounds)
     better = len(again.faults) <= len(found.check.faults)
     return _value(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Final
 
 from agents.skills.content_documents import Paragraph, paragraphs_of
@@ -78,7 +79,8 @@ class Corpus:
             score=hit.score,
         )
 
-    def topics(self) -> list[Topic]:
+    @cached_property
+    def topics(self) -> tuple[Topic, ...]:
         """What the corpus speaks of, most promising first: titles of documents, of their sections, then phrases."""
         titles = Counter(p.title for p in self.paragraphs)
         sections = Counter((p.title, p.heading) for p in self.paragraphs if p.heading)
@@ -95,7 +97,7 @@ class Corpus:
             said = frozenset(terms(name))
             if said:
                 found.setdefault(said, name)
-        return [Topic(id=str(number), topic=name) for number, name in enumerate(found.values(), start=1)]
+        return tuple(Topic(id=str(number), topic=name) for number, name in enumerate(found.values(), start=1))
 
 
 def _stemmed(text: str) -> str:

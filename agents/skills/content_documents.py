@@ -31,6 +31,7 @@ _MARKUP: Final = (
     (re.compile(r"(\*{1,3}|(?<!\w)_{1,2})(?=\S)([^*_]+?)(?<=\S)\1(?!\w)"), r"\2"),
 )
 _STRANGE: Final = re.compile(r"[{}<>|\\=~^]|::|https?://")
+_SPACES: Final = re.compile(r"\s+")
 _ENDS: Final = (".", "!", "?", '."', '!"', '?"', ".)", "!)", "?)")
 _BLOCKS: Final = frozenset(
     ("p", "div", "li", "ul", "ol", "table", "tr", "section", "article", "br", "blockquote", "dd", "dt", "main")
@@ -191,9 +192,7 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._unread:
-            self.parts.append(" ".join(data.split()) if data.strip() else " ")
-            if data[-1:].isspace():
-                self.parts.append(" ")
+            self.parts.append(_SPACES.sub(" ", data))
 
 
 def _markdown_of(page: str) -> str:

@@ -53,7 +53,7 @@ def draft_extracts(topic: Topic, passages: Sequence[Passage], shape: Shape, date
     said = _Said()
     ranked = sorted(passages, key=_plainness) if shape.plain else list(passages)
     lead = _lead(topic, ranked)
-    opening = said.fresh(_run(lead, shape.section_words))
+    opening = said.fresh(_run(lead, shape.section_words) or _first(lead))
     total = _words(opening)
     sections: list[Section] = []
     for group in _groups([passage for passage in ranked if passage is not lead], near=lead):
@@ -128,6 +128,11 @@ def _run(passage: Passage, room: int) -> list[Sentence]:
     return kept
 
 
+def _first(passage: Passage) -> list[Sentence]:
+    """How a passage begins, even if that leans on what went before: better than nothing."""
+    return [Sentence(text=text, cites=passage.number) for text in sentences(passage.text)[:_LONGEST_RUN]]
+
+
 def _words(lines: Iterable[Sentence]) -> int:
     return sum(word_count(line.text) for line in lines)
 
@@ -152,7 +157,7 @@ class _Said:
         self._words: list[frozenset[str]] = []
 
     def fresh(self, lines: Sequence[Sentence]) -> list[Sentence]:
-        """Those that say something new, which from now on is said; none where the first one is left out."""
+        """Those that say something new, which from now on is said, up to the first that does not."""
         kept: list[Sentence] = []
         for line in lines:
             mark, words = content_hash(line.text), telling_words(line.text)
@@ -160,7 +165,7 @@ class _Said:
                 if not kept:
                     continue
                 break
-            if not kept and _LEANS.match(line.text):
+            if not kept and line is not lines[0] and _LEANS.match(line.text):
                 continue
             kept.append(line)
             self._marks.add(mark)

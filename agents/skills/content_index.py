@@ -54,6 +54,8 @@ class Collection(Frozen):
     passed: int = 0
     redone: int = 0
     models: Mapping[str, ModelSum] = Field(default_factory=dict[str, ModelSum])
+    unanswered: Mapping[str, int] = Field(default_factory=dict[str, int])
+    """Calls of models without an answer, by error class."""
 
 
 class Slugs:
@@ -80,6 +82,7 @@ class Gathering:
         self._prints: dict[int, list[int]] = {}
         self._words = self._passed = self._redone = 0
         self._models: dict[str, ModelSum] = {}
+        self._unanswered: Counter[str] = Counter()
 
     def add(self, one: Finished) -> None:
         """Take the next post in."""
@@ -89,6 +92,7 @@ class Gathering:
         self._passed += one.check.passed
         self._redone += one.drafts > 1
         self._models = add_models((self._models, one.post.models))
+        self._unanswered.update(one.post.unanswered)
 
     def result(self) -> Collection:
         """The collection of all that were added."""
@@ -99,6 +103,7 @@ class Gathering:
             passed=self._passed,
             redone=self._redone,
             models=self._models,
+            unanswered=dict(self._unanswered),
         )
 
 
@@ -199,6 +204,9 @@ def render_quality(rows: Sequence[Row], whole: Collection, left_out: Mapping[str
         parts.append(
             "## Language models\n\n" + table(("model", "answers", "calls", "tokens in", "tokens out"), figures)
         )
+    if whole.unanswered:
+        counts = ", ".join(f"{count:,} ({name})" for name, count in sorted(whole.unanswered.items()))
+        parts.append(f"Calls without an answer, where the extract stands: {counts}.")
     return "\n\n".join([*parts, *sections]) + "\n"
 
 

@@ -76,6 +76,8 @@ class Post(Frozen):
     """Name of the model that worded the title; empty for none."""
     models: Mapping[str, ModelSum] = Field(default_factory=dict[str, ModelSum])
     """What models did for it, used or not."""
+    unanswered: Mapping[str, int] = Field(default_factory=dict[str, int])
+    """Calls of a model without an answer, by error class."""
 
     def parts(self) -> tuple[Section, ...]:
         """Lead and sections."""

@@ -2,14 +2,16 @@
 
 The post made of extracts stands first. A model is asked for a title, an introduction and each section, a few short
 calls in all. It may be a small one: every sentence it writes must trace to a passage it was shown, and what does not is
-dropped; a part of which too little is left keeps its extract. Passages are foreign text: they stand between marks in
-the prompt, and what comes back is short and plain.
+dropped. What holds takes the place of the sentence of the extract that it says again; the others stay as they are.
+Passages are foreign text: they stand between marks in the prompt, and what comes back is short and plain.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -31,9 +33,8 @@ from colony.llm.port import ChatAnswer, ChatMessage
 LONGEST_TITLE: Final = 70
 _FOREIGN: Final = re.compile(r"https?:|www\.|[<>{}\[\]|`@#\\]|\.(?:com|net|org|io)\b", re.IGNORECASE)
 _SHOWN: Final = 700
-_LEAST_KEPT: Final = 0.5
-"""Share of the words of the extract that must be left of a model's section."""
-_LEAST_INTRO: Final = 12
+_COVERED: Final = 0.5
+"""Share of the telling words of an extract that a model's sentence must have to take its place."""
 _TITLE_TOKENS: Final = 32
 _ITS_OWN: Final = frozenset(stems("guide tips how why what your best simple practical keep make good better"))
 """Words a title may have that no passage has."""
@@ -75,9 +76,9 @@ class Wording(Frozen):
     """Parameters of a draft: what a language model words, where there is one."""
 
     model: Literal["on", "off"] = "on"
-    worded: int = Field(default=3, ge=0, le=20)
+    worded: int = Field(default=2, ge=0, le=20)
     """Most sections a model words, the first ones."""
-    tokens: int = Field(default=110, ge=20, le=200)
+    tokens: int = Field(default=80, ge=20, le=200)
     """Most tokens of an introduction or a section."""
     seconds: float = Field(default=240.0, gt=0, le=3600)
     """Most time for all calls of a post."""
@@ -89,11 +90,9 @@ async def worded(topic: Topic, post: Post, passages: Sequence[Passage], model: M
     if not model.enabled or wanted.model == "off":
         return post
     writing = _Writing(topic, post, passages, model, wanted)
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(wanted.seconds):
             await writing.run()
-    except TimeoutError:
-        writing.late = True
     return writing.result()
 
 
@@ -110,13 +109,16 @@ class _Writing:
         self._lead = post.lead
         self._sections = list(post.sections)
         self._sums: Mapping[str, ModelSum] = {}
-        self.late = False
+        self._unanswered: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """All calls, at the same time: the gateway decides how many are under way."""
-        sections = [self._word(at) for at in range(min(self._wanted.worded, len(self._sections)))]
-        title = [] if self._topic.title else [self._name()]
-        await asyncio.gather(self._introduce(), *title, *sections)
+        """All calls, one after the other: the step decides how many posts are under way."""
+        if not self._topic.title:
+            await self._name()
+        self._lead = await self._say(self._post.lead, "Introduce the topic in one or two sentences:", _INTRO_EXAMPLE)
+        for at in range(min(self._wanted.worded, len(self._sections))):
+            section = self._post.sections[at]
+            self._sections[at] = await self._say(section, "Say this in your own words:", _SECTION_EXAMPLE)
 
     async def _name(self) -> None:
         text = self._shown(self._post.lead)
@@ -127,27 +129,14 @@ class _Writing:
             title = usable_title(str(data["title"]), self._topic, [p.text for p in self._passages.values()])
             self._title = (title, answer.model) if title else ("", "")
 
-    async def _introduce(self) -> None:
-        """One or two sentences in front of the lead; they need not say more than the lead does."""
-        prompt = f"Topic: {harmless(self._topic.topic)}\n{block(self._shown(self._post.lead), _SHOWN)}\n"
-        answer = await self._ask(f"{prompt}Introduce the topic in one sentence:", _INTRO_EXAMPLE, self._wanted.tokens)
+    async def _say(self, part: Section, wish: str, example: tuple[ChatMessage, ...]) -> Section:
+        """A part with what a model says of it, as far as that holds."""
+        topic = f"Topic: {harmless(self._topic.topic)}\n" if part is self._post.lead else ""
+        shown = block(" ".join(line.text for line in part.sentences), _SHOWN)
+        answer = await self._ask(f"{topic}{shown}\n{wish}", example, self._wanted.tokens)
         if answer is None:
-            return
-        lines = self._held(answer, self._cited(self._post.lead))[:2]
-        if sum(word_count(line.text) for line in lines) >= _LEAST_INTRO:
-            rest = [line for line in self._post.lead.sentences if not _says_same(line, lines)]
-            self._lead = Section(sentences=(*lines, *rest))
-
-    async def _word(self, at: int) -> None:
-        section = self._post.sections[at]
-        prompt = f"{block(' '.join(line.text for line in section.sentences), _SHOWN)}\nSay this in your own words:"
-        answer = await self._ask(prompt, _SECTION_EXAMPLE, self._wanted.tokens)
-        if answer is None:
-            return
-        lines = self._held(answer, self._cited(section))
-        words = sum(word_count(line.text) for line in lines)
-        if words >= _LEAST_KEPT * sum(word_count(line.text) for line in section.sentences):
-            self._sections[at] = section.model_copy(update={"sentences": tuple(lines)})
+            return part
+        return part.model_copy(update={"sentences": _in_place(part.sentences, self._held(answer, self._cited(part)))})
 
     async def _ask(
         self, prompt: str, example: tuple[ChatMessage, ...], tokens: int, schema: dict[str, Any] | None = None
@@ -157,7 +146,8 @@ class _Writing:
             answer = await self._model.chat(
                 prompt, system=_SYSTEM, messages=example, tier=self._wanted.tier, max_tokens=tokens, schema=schema
             )
-        except ColonyError:
+        except ColonyError as error:
+            self._unanswered[type(error).__name__] += 1
             return None
         self._sums = add_models((self._sums, {answer.model: sum_of(answer)}))
         return answer
@@ -198,8 +188,28 @@ class _Writing:
                 "lead": parts[0],
                 "sections": tuple(part for part in parts[1:] if part.sentences),
                 "models": self._sums,
+                "unanswered": dict(self._unanswered),
             }
         )
+
+
+def _in_place(extracts: Sequence[Sentence], worded: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    """The extracts in order, each replaced by the first sentence of `worded` that says most of it again."""
+    left = list(worded)
+    lines: list[Sentence] = []
+    for extract in extracts:
+        own = set(stems(extract.text))
+        held = [line for line in left if line.cites == extract.cites and _share(own, line) >= _COVERED]
+        best = max(held, key=lambda line: _share(own, line), default=None)
+        lines.append(extract if best is None else best)
+        if best is not None:
+            left.remove(best)
+    return tuple(lines)
+
+
+def _share(own: set[str], line: Sentence) -> float:
+    """Share of the words `own` that a sentence has."""
+    return len(own & set(stems(line.text))) / len(own) if own else 0.0
 
 
 def usable_title(said: str, topic: Topic, passages: Sequence[str]) -> str:
