@@ -5,11 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 COLONY := $(BIN)/python -m control
 
-.PHONY: help venv demo demo-monitor up down servers check test bench
+.PHONY: help venv demo demo-content demo-monitor up down servers check test bench
 
 help:
 	@echo "make demo      from nothing to a report: installs, starts, deploys 620 agents, analyses reviews"
 	@echo "make demo-monitor   watches sites that fail on a schedule: alerts, recovery, a webhook, a report"
+	@echo "make demo-content   twelve posts from a small corpus, each claim cited and checked"
 	@echo "make up        start the stack            make down   stop it"
 	@echo "make servers   build temporal-server, its web UI and consul into the cache (SERVERS=ollama adds Ollama)"
 	@echo "make check     linters, types, layers     make test   everything, against real servers (and Ollama)"
@@ -20,6 +21,9 @@ venv:
 
 demo: venv
 	@$(COLONY) demo
+
+demo-content: venv
+	@$(COLONY) demo-content
 
 demo-monitor: venv
 	@$(COLONY) demo-monitor

@@ -14,6 +14,7 @@ from control.commands import (
     bench,
     config,
     demo,
+    demo_content,
     demo_monitor,
     demo_website,
     deploy,
@@ -33,6 +34,7 @@ from control.exit import NOT_NOW, WRONG
 COMMANDS = (
     stack,
     demo,
+    demo_content,
     demo_monitor,
     demo_website,
     jobs,
