@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 COLONY := $(BIN)/python -m control
 
-.PHONY: help venv demo demo-content demo-monitor up down servers check test bench
+.PHONY: help venv demo demo-content demo-monitor demo-website up down servers check test bench
 
 help:
 	@echo "make demo      from nothing to a report: installs, starts, deploys 620 agents, analyses reviews"
-	@echo "make demo-monitor   watches sites that fail on a schedule: alerts, recovery, a webhook, a report"
+	@echo "make demo-website   a brief becomes a site, built, checked and mended by agents"
 	@echo "make demo-content   twelve posts from a small corpus, each claim cited and checked"
+	@echo "make demo-monitor   watches sites that fail on a schedule: alerts, recovery, a webhook, a report"
 	@echo "make up        start the stack            make down   stop it"
 	@echo "make servers   build temporal-server, its web UI and consul into the cache (SERVERS=ollama adds Ollama)"
 	@echo "make check     linters, types, layers     make test   everything, against real servers (and Ollama)"
@@ -24,6 +25,9 @@ demo: venv
 
 demo-content: venv
 	@$(COLONY) demo-content
+
+demo-website: venv
+	@$(COLONY) demo-website
 
 demo-monitor: venv
 	@$(COLONY) demo-monitor

@@ -11,6 +11,9 @@ from rich.console import RenderableType
 
 from agents.skills.report import RunFacts, parse_report
 from agents.skills.report_terminal import render_terminal
+from agents.skills.website_report import KIND as WEBSITE
+from agents.skills.website_report import parse_site_report
+from agents.skills.website_terminal import render_site_terminal
 from colony.contracts import Artifact, JobState, JobView
 from colony.errors import NotFound
 from colony.jobs import StepKind
@@ -19,7 +22,7 @@ from control.session import ledger_here
 
 
 async def terminal_report(ledger: Ledger, view: JobView) -> RenderableType | None:
-    """What to print at the end of a review job; None for other kinds and jobs without a report."""
+    """What to print at the end of a job with a report of its own kind; None for others and jobs without one."""
     if view.state is not JobState.DONE:
         return None
     for artifact in await ledger.artifacts(view.job):
@@ -27,6 +30,8 @@ async def terminal_report(ledger: Ledger, view: JobView) -> RenderableType | Non
             data = json.loads(artifact.content)
             if data.get("kind") == "reviews":
                 return render_terminal(parse_report(data), RunFacts.model_validate(data["run"]))
+            if data.get("kind") == WEBSITE:
+                return render_site_terminal(parse_site_report(data))
     return None
 
 
@@ -39,7 +44,9 @@ async def how_to_read(ledger: Ledger, view: JobView) -> str:
     shown: list[str] = []
     if "report.md" in names:
         shown.append(f"Read the report: colony results {view.job}")
-    if "posts.zip" in names:
+    if "site.zip" in names:
+        shown.append(f"the site: colony results {view.job} --format files")
+    elif "posts.zip" in names:
         shown.append(f"the posts: colony results {view.job} --format files")
     elif any(step.kind is StepKind.MAP for step in plan.steps):
         shown.append(f"rows: colony results {view.job} --format csv")

@@ -67,7 +67,7 @@ def picture_svg(site: Site, part: Part) -> str:
     width, height = (1200, 360) if part.wide else (720, 640)
     # Patterns, not secrets: the same site must look the same each time it is built.
     chance = random.Random(part.seed)  # noqa: S311
-    hour = 0 if part.path == HOME_PICTURE else chance.choice((0, 1, 1, 2))
+    hour = 0 if part.path == HOME_PICTURE else chance.choice((0, 1, 2) if part.wide else (1, 2))
     drawn = _ART[site.art](chance, palette_of(site, hour), width, height)
     return _svg(width, height, part.title, drawn)
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import aiohttp
 
+from tests.eventually import assert_eventually
+
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell")
 
 
@@ -38,9 +40,12 @@ class Browser:
         await self.call("Emulation.setEmulatedMedia", features=[look])
         await self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         await self.call("Page.enable")
-        await self.call("Page.navigate", url=page.resolve().as_uri())
-        while await self.value("document.readyState + location.href") != f"complete{page.resolve().as_uri()}":
-            await asyncio.sleep(0.02)
+        address = page.absolute().as_uri()  # noqa: ASYNC240 -- asks nothing but the working folder
+        await self.call("Page.navigate", url=address)
+        await assert_eventually(lambda: self._shows(address))
+
+    async def _shows(self, address: str) -> bool:
+        return await self.value("document.readyState + location.href") == f"complete{address}"
 
     async def value(self, expression: str) -> Any:
         """What an expression gives in the page."""
@@ -77,8 +82,7 @@ async def browser() -> AsyncGenerator[Browser]:
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
-            async with asyncio.timeout(60):
-                address = await _address(Path(folder) / "DevToolsActivePort")
+            address = await _address(Path(folder) / "DevToolsActivePort")
             async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as socket:
                 yield Browser(socket)
                 with contextlib.suppress(TypeError, AssertionError):  # it closes without an answer
@@ -90,9 +94,12 @@ async def browser() -> AsyncGenerator[Browser]:
 
 
 async def _address(file: Path) -> str:
-    while not (file.exists() and len(file.read_text().split()) == 2):
-        await asyncio.sleep(0.05)
-    port = file.read_text().split()[0]
+    await assert_eventually(lambda: _written(file), timeout=60)
+    port = file.read_text().split()[0]  # noqa: ASYNC240 -- one line
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/json/list") as answer:
         tabs = await answer.json()
     return next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
+
+
+def _written(file: Path) -> bool:
+    return file.exists() and len(file.read_text().split()) == 2

@@ -10,22 +10,25 @@ import pytest_asyncio
 
 from agents.skills.website_brief import parse_brief
 from agents.skills.website_parts import checked, mended, plan_piece, written
-from agents.skills.website_plan import rows_of
+from agents.skills.website_plan import plan_site, rows_of
 from tests.documents import ROOT
 from tests.servers.browser import Browser, browser, browser_path
 
+EXAMPLE = parse_brief((ROOT / "examples" / "brief.yaml").read_bytes())
 pytestmark = [
     pytest.mark.skipif(not browser_path(), reason="no Chromium here"),
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(300),
 ]
+# The page for what is not found is shown by a server at any address: it names its files from the root.
+PAGES = [part.path for part in plan_site(EXAMPLE).parts if part.kind in ("page", "post")]
 WIDTHS = (320, 390, 820, 821, 1280, 1920)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    for row in rows_of(parse_brief((ROOT / "examples" / "brief.yaml").read_bytes())):
+    for row in rows_of(EXAMPLE):
         piece = mended(checked(written(plan_piece(row), "author")), "author")
         path = folder / piece.part.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,11 +44,12 @@ async def tab() -> AsyncGenerator[Browser]:
 
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_no_page_is_wider_than_its_window(site: Path, tab: Browser, width: int) -> None:
-    for page in [*site.glob("*.html"), *site.glob("posts/*.html")]:
+    for name in PAGES:
+        page = site / name
         await tab.open(page, width, 800)
-        assert await tab.value("document.documentElement.scrollWidth") <= width, page.name
+        assert await tab.value("document.documentElement.scrollWidth") <= width, name
         broken = "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
-        assert await tab.value(broken) == [], page.name
+        assert await tab.value(broken) == [], name
 
 
 async def test_the_menu_of_a_phone_opens_and_closes(site: Path, tab: Browser) -> None:
