@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 
 from colony.errors import ColonyError
 from control.api.agents import AgentRoutes
@@ -36,8 +37,10 @@ def build_routes(parts: Parts) -> FastAPI:
         separate_input_output_schemas=False,
         redirect_slashes=False,
     )
-    for routes in (JobRoutes(parts), AgentRoutes(parts), SystemRoutes(parts)):
-        app.include_router(routes.router())
+    routers = [routes.router() for routes in (JobRoutes(parts), AgentRoutes(parts), SystemRoutes(parts))]
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     for kind in (ColonyError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _problem)
     return app
@@ -57,6 +60,18 @@ class _Api(FastAPI):
         return found
 
 
-async def _problem(_: Request, error: Exception) -> Response:
-    headers = error.headers if isinstance(error, HTTPException) else None
+async def _problem(request: Request, error: Exception) -> Response:
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_methods(request))
     return answer(problem_of(error), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method of a path; Starlette names those of one route only."""
+    found: set[str] = set()
+    routes: list[BaseRoute] = request.app.state.routes
+    for route in routes:
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
+            found |= route.methods or set()
+    return sorted(found)

@@ -21,7 +21,6 @@ from control.api.models import (
     JobAnswer,
     JobPage,
     JobStatus,
-    Note,
     SetPriority,
     SubmitJob,
 )
@@ -65,12 +64,12 @@ class JobRoutes:
             self.submit,
             methods=["POST"],
             status_code=202,
-            responses=documented(400, 409, 413, 415),
+            responses=documented(400, 404, 409, 413, 415),
             response_model=JobAnswer,
         )
         router.add_api_route("/jobs", self.list, methods=["GET"], responses=documented())
         router.add_api_route(one, self.get, methods=["GET"], responses=not_found)
-        stream = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+        stream: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
         router.add_api_route(
             f"{one}/events",
             self.events,
@@ -83,7 +82,7 @@ class JobRoutes:
         router.add_api_route(f"{one}/resume", self.resume, methods=["POST"], **steering)
         router.add_api_route(f"{one}/priority", self.priority, methods=["POST"], **steering)
         router.add_api_route(f"{one}/approve", self.approve, methods=["POST"], **steering)
-        forms = {200: {"content": {media: {"schema": {"type": "string"}} for media in MEDIA_TYPES.values()}}}
+        forms: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in MEDIA_TYPES.values()}}}
         router.add_api_route(
             f"{one}/results", self.results, methods=["GET"], responses={**not_found, **forms}, response_class=Response
         )
@@ -118,6 +117,7 @@ class JobRoutes:
     async def _start(self, found: Submission) -> Submission:
         outbox = self._parts.outbox
         if outbox.away:
+            outbox.poke()
             return found
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -152,7 +152,7 @@ class JobRoutes:
         """Server-sent events: `progress` with the whole job whenever it changes, then `end`."""
         return self._streams.of_job(await find_job(self._parts, name))
 
-    async def cancel(self, name: Name, _: Note | None = None) -> JobAnswer:
+    async def cancel(self, name: Name) -> JobAnswer:
         """Stop a job: its agents stop, what is done stays. One that is not started yet never will be."""
         found = await find_running(self._parts, name)
         if found.state is JobStatus.ACCEPTED and await self._parts.ledger.settle_submission(
@@ -162,11 +162,11 @@ class JobRoutes:
         await self._parts.engine.cancel(found.id)
         return await find_job(self._parts, name)
 
-    async def pause(self, name: Name, _: Note | None = None) -> JobAnswer:
+    async def pause(self, name: Name) -> JobAnswer:
         """Hand out no more tasks; those under way end."""
         return await self._updated(name, "pause")
 
-    async def resume(self, name: Name, _: Note | None = None) -> JobAnswer:
+    async def resume(self, name: Name) -> JobAnswer:
         """Go on after a pause."""
         return await self._updated(name, "resume")
 

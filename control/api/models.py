@@ -80,10 +80,6 @@ class JobPage(Model):
     """Hand it in as `cursor` for the next page; null on the last."""
 
 
-class Note(Model):
-    """An empty request."""
-
-
 class SetPriority(Model):
     """Asks for another priority."""
 

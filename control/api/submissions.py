@@ -20,9 +20,8 @@ def submission_of(asked: SubmitJob, idempotency_key: str, templates: Collection[
     """The submission to keep. Raises `RequestRefused` naming the field, for what can be told without the engine."""
     if asked.template not in templates:
         known = ", ".join(sorted(templates)) or "none"
-        raise RequestRefused(
-            f"There is no template {asked.template!r}. There are: {known}.", param="template", status=422
-        )
+        message = f"There is no template {asked.template!r}. There are: {known}."
+        raise RequestRefused(message, param="template", status=404, code=NotFound.__name__)
     given = _steered(asked)
     text = encode_object(given)
     # What the sender chose, not what was made up for it: the same request again has the same digest.

@@ -48,10 +48,18 @@ class SystemRoutes:
             "/v1/templates/{template}", self.template, methods=["GET"], responses=documented(404), tags=about
         )
         router.add_api_route("/v1/fleet", self.fleet, methods=["GET"], responses=documented(), tags=about)
-        router.add_api_route("/healthz", self.healthz, methods=["GET"], tags=["health"], responses=documented())
+        public = {"security": list[Any]()}  # probes have no key
+        router.add_api_route(
+            "/healthz", self.healthz, methods=["GET"], tags=["health"], responses=documented(), openapi_extra=public
+        )
         ready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "Not now"}}
         router.add_api_route(
-            "/readyz", self.readyz, methods=["GET"], tags=["health"], responses={**documented(), **ready}
+            "/readyz",
+            self.readyz,
+            methods=["GET"],
+            tags=["health"],
+            responses={**documented(), **ready},
+            openapi_extra=public,
         )
         return router
 

@@ -38,6 +38,7 @@ LONG_RUNNING = {
     "ray-worker",
     "worker",
     "dispatcher",
+    "api",
     *(OLLAMA := {"ollama", "ollama-2", "ollama-3"}),
     *(VLLM := {"vllm", "vllm-2", "vllm-3"}),
 }

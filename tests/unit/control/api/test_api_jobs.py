@@ -73,7 +73,6 @@ async def test_a_refusal_is_the_same_answer_too(api: ApiOfTwins) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"template": "nothing"}, "template"),
     ({"template": "Not A Name"}, "template"),
     ({"input": []}, "input"),
     ({"priority": 0}, "priority"),
@@ -92,6 +91,11 @@ async def test_bad_requests_name_their_field(api: ApiOfTwins, body: dict[str, An
     problem(await api.submit(**body), 422, "BadInput", field)
     assert api.engine.jobs == {}
     assert await api.ledger.submissions(10) == []
+
+
+async def test_an_unknown_template_is_not_found(api: ApiOfTwins) -> None:
+    found = problem(await api.submit(template="nothing"), 404, "NotFound", "template")
+    assert "review_analysis" in found["detail"]
 
 
 async def test_a_job_waits_for_an_engine_that_is_away(api: ApiOfTwins) -> None:
