@@ -7,8 +7,8 @@ from typing import Final
 from colony.config.templates import TemplateConfig
 
 _LENGTH: Final = {"words": {"$input": "words"}, "least_words": {"$input": "least_words"}}
-_AT_ONCE: Final = {"parallel": 2, "batch": 8}
-"""Sixteen posts under way: what a model on two cores answers within a minute. The input `parallel` allows more."""
+_AT_ONCE: Final = {"parallel": 2, "batch": 6}
+"""Twelve posts under way: what a model on two cores answers within a minute. The input `parallel` allows more."""
 
 CONTENT_CREATION: Final = TemplateConfig.model_validate(
     {

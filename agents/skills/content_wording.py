@@ -141,7 +141,12 @@ class _Writing:
     async def _ask(
         self, prompt: str, example: tuple[ChatMessage, ...], tokens: int, schema: dict[str, Any] | None = None
     ) -> ChatAnswer | None:
-        """An answer; None where the model gave none, which a post does without."""
+        """An answer; None where the model gave none, which a post does without.
+
+        Who gives none once is not asked again for this post: others wait for it too.
+        """
+        if self._unanswered:
+            return None
         try:
             answer = await self._model.chat(
                 prompt, system=_SYSTEM, messages=example, tier=self._wanted.tier, max_tokens=tokens, schema=schema
