@@ -67,7 +67,7 @@ def check(
     path = Path(what)
     is_file = path.suffix in (".yaml", ".yml") or path.exists()
     config = _config(path if is_file else file)
-    names = [name for name, each in config.workflows.items() if each is not BUILT_IN_TEMPLATES.get(name)]
+    names = [name for name, each in config.workflows.items() if each != BUILT_IN_TEMPLATES.get(name)]
     if not is_file:
         if what not in config.workflows:
             raise NotFound(f"There is no template {what[:80]!r}.", remedy="`colony templates` lists them.")
