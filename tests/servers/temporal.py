@@ -18,6 +18,7 @@ DYNAMIC_CONFIG: Mapping[str, str] = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "history.transferProcessorMaxPollRPS": "200",
+    "matching.enableFairness": "true",
 }
 
 

@@ -1,0 +1,70 @@
+"""Task queues hand out by priority, and within a priority in turn for each tenant."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agents.base import AgentContext, AgentResult, AgentTask
+from colony.contracts import BatchProgress, BatchReport, BatchRequest
+from colony.dispatch import BatchRunner, OnProgress
+from colony.ids import AgentType
+from tests.eventually import assert_eventually
+from tests.integration.workflows.conftest import Opens
+from workflows.client import await_job, job_progress, start_job
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
+
+
+class Probe:
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        return AgentResult(value={})
+
+    async def health(self) -> str:
+        return ""
+
+
+class Gated:
+    """A runner that notes the order of what it is given and does nothing until the gate is open."""
+
+    gate = asyncio.Event()
+    order: list[tuple[int, int]] = []  # noqa: RUF012 -- read by the test that made it
+
+    def __init__(self, runner: BatchRunner) -> None:
+        self._runner = runner
+
+    async def run(self, request: BatchRequest, on_progress: OnProgress) -> BatchReport:
+        Gated.order.append((request.job, request.priority))
+        while not Gated.gate.is_set():
+            on_progress(BatchProgress(done=0, failed=0, total=request.end - request.first))
+            await asyncio.sleep(0.1)
+        return await self._runner.run(request, on_progress)
+
+
+async def test_urgent_jobs_go_before_those_that_wait(colony: Opens) -> None:
+    Gated.gate.clear()
+    Gated.order.clear()
+    async with colony({AgentType("probe"): Probe}, wrap=Gated) as here:
+        blocker = await start_job(here.client, "durable_tasks", {"tasks": 2000, "parallel": 20, "priority": 3})
+
+        async def full() -> bool:
+            return len(Gated.order) >= 8
+
+        await assert_eventually(full, 30)
+        late = await start_job(here.client, "durable_tasks", {"tasks": 50, "priority": 5})
+        urgent = await start_job(here.client, "durable_tasks", {"tasks": 50, "priority": 1})
+
+        async def queued() -> bool:
+            seen = [await job_progress(here.client, job.workflow_id) for job in (late, urgent)]
+            return all(each.batches > 0 for each in seen)
+
+        await assert_eventually(queued, 30)
+        Gated.gate.set()
+        jobs: dict[str, int] = {}
+        for job in (blocker, late, urgent):
+            result = await await_job(here.client, job.workflow_id, timeout=60)
+            jobs[job.workflow_id] = result.job
+        order = [job for job, _ in Gated.order]
+        assert order.index(jobs[urgent.workflow_id]) < order.index(jobs[late.workflow_id])
+        assert {priority for _, priority in Gated.order} == {1, 3, 5}
