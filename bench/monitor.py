@@ -123,10 +123,12 @@ async def _share(seconds: float) -> dict[str, float]:
 def _times() -> dict[int, tuple[str, float]]:
     """Processor seconds of each process of the stack: the supervisor and all below it."""
     home = str(endpoints_here().home)
+    own = psutil.Process()
+    ours = {own.pid, *(child.pid for child in own.children(recursive=True))}
     found: dict[int, tuple[str, float]] = {}
     for process in psutil.process_iter():
         try:
-            if process.environ().get("COLONY_HOME") != home or process.pid == os.getpid():
+            if process.environ().get("COLONY_HOME") != home or process.pid in ours:
                 continue
             for each in (process, *process.children(recursive=True)):
                 used = each.cpu_times()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -141,6 +142,11 @@ class NoticeRow(NamedTuple):
     before: str
     """The state before."""
     reason: str
+
+
+def day_report(at: float) -> str:
+    """The name of the report of a day (UTC), without its ending: names sort as days do."""
+    return time.strftime("report-%Y-%m-%d", time.gmtime(at))
 
 
 def bucket_of(seconds: float | None) -> int:

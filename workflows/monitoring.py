@@ -79,7 +79,8 @@ def judge(spec: SiteSpec, facts: Mapping[str, Any], now: float) -> Seen:
     seen = Seen(0, "", seconds, status, str(facts.get("digest", "")), None if ends is None else float(ends))
     if (status != spec.status) if spec.status else status >= 400:
         wanted = f" instead of {spec.status}" if spec.status else ""
-        return seen._replace(level=2, problem=f"status {status}{wanted}")
+        # The page of an error is not another content of the site.
+        return seen._replace(level=2, problem=f"status {status}{wanted}", digest="")
     if not facts.get("keyword", True):
         return seen._replace(level=2, problem="the keyword is missing")
     if seen.certificate_ends is not None and seen.certificate_ends - now < spec.certificate_days * DAY:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from colony.errors import NotFound
 from colony.ids import Id
@@ -10,7 +12,9 @@ from colony.ledger.memory_monitor_table import MonitorTable
 from colony.ledger.memory_tables import MemoryTables
 from colony.ledger.sites import CheckedSite, MonitorPulse, MonitorRow, TickRows
 from colony.ledger.validation import clean_text
-from colony.sites import HOUR, AlertRow, CheckRow, NoticeRow, SiteMemory, SiteRow, SiteSpec, SiteState
+from colony.sites import HOUR, AlertRow, CheckRow, NoticeRow, SiteMemory, SiteRow, SiteSpec, SiteState, day_report
+
+_DAY_REPORT: Final = re.compile(r"report-\d{4}-\d\d-\d\d[.]")
 
 
 class MemorySites:
@@ -156,6 +160,9 @@ class MemorySites:
         kept.attempts = [row for row in kept.attempts if max(row.seqs, default=0) >= before_seq]
         table.checks = {key: row for key, row in table.checks.items() if row.hour >= int(before // HOUR)}
         table.alerts = [row for row in table.alerts if row.closed_at is None or row.closed_at >= before]
+        reports = self._tables.artifacts.get(job, {})
+        for name in [name for name in reports if _DAY_REPORT.match(name) and name < day_report(before)]:
+            del reports[name]
         gone = {row.notice for row in table.notices if row.notice in table.told and row.at < before}
         table.notices = [row for row in table.notices if row.notice not in gone]
         table.told = {number: error for number, error in table.told.items() if number not in gone}

@@ -10,7 +10,7 @@ from colony.ids import Id
 from colony.ledger.postgres_connection import Database, Session
 from colony.ledger.sites import CheckedSite, MonitorPulse, MonitorRow, TickRows
 from colony.ledger.validation import clean_text
-from colony.sites import AlertRow, CheckRow, NoticeRow, SiteMemory, SiteRow, SiteSpec, SiteState
+from colony.sites import AlertRow, CheckRow, NoticeRow, SiteMemory, SiteRow, SiteSpec, SiteState, day_report
 
 _SITE: Final = "SELECT spec, memory, due_at, paused, checking FROM site"
 _DUE: Final = f"""{_SITE}
@@ -237,6 +237,11 @@ class PostgresSites:
         await self._database.changed("DELETE FROM site_check WHERE job = $1 AND hour < $2", job, int(before // 3600))
         await self._database.changed("DELETE FROM alert WHERE job = $1 AND closed_at < $2", job, before)
         await self._database.changed("DELETE FROM site_notice WHERE job = $1 AND told AND at < $2", job, before)
+        await self._database.changed(
+            "DELETE FROM artifact WHERE job = $1 AND name ~ '^report-\\d{4}-\\d\\d-\\d\\d[.]' AND name < $2",
+            job,
+            day_report(before),
+        )
 
 
 async def _save_sites(session: Session, rows: TickRows) -> None:

@@ -139,5 +139,8 @@ class SiteLedger(Protocol):
         ...
 
     async def trim_monitor(self, job: int, step: int, before_seq: int, before: float) -> None:
-        """Forget tasks and outcomes below `before_seq`, and history, closed alerts and told notices before a time."""
+        """Forget tasks and outcomes below `before_seq`, and what is older than a time.
+
+        That is history, closed alerts, told notices, and artifacts of days: `report-2026-01-31.md` and the like.
+        """
         ...

@@ -132,6 +132,11 @@ def test_how_a_check_is_judged(site: dict[str, Any], found: dict[str, Any], leve
     assert bool(seen.problem) == (level > 0)
 
 
+def test_the_page_of_an_error_is_no_change_of_content() -> None:
+    assert judge(spec(), facts(status=500), 0.0).digest == ""
+    assert judge(spec(keyword="k"), facts(keyword=False), 0.0).digest == "d"
+
+
 def test_a_change_of_content_is_told_where_that_is_wanted() -> None:
     memory = SiteMemory(state=SiteState.UP, digest="old")
     new = Seen(0, "", 0.1, 200, "new")
