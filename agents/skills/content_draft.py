@@ -69,7 +69,8 @@ def draft_extracts(topic: Topic, passages: Sequence[Passage], shape: Shape, date
         if lines:
             sections.append(Section(heading=_heading(group[0], lead, topic, sections), sentences=tuple(lines)))
             total += _words(lines)
-    return Post(title=title_of(topic), date=date, lead=Section(sentences=tuple(opening)), sections=tuple(sections))
+    ordered = _in_reading_order(sections, lead, passages)
+    return Post(title=title_of(topic), date=date, lead=Section(sentences=tuple(opening)), sections=tuple(ordered))
 
 
 def title_of(topic: Topic) -> str:
@@ -106,6 +107,17 @@ def _groups(passages: Sequence[Passage], *, near: Passage) -> list[list[Passage]
     ordered = list(groups.values())
     ordered.sort(key=lambda group: (group[0].source, group[0].heading) != (near.source, near.heading))
     return [sorted(group, key=lambda passage: passage.place) for group in ordered]
+
+
+def _in_reading_order(sections: Sequence[Section], lead: Passage, passages: Sequence[Passage]) -> list[Section]:
+    """First what the document of the lead goes on with, in its order, then what others add, best first."""
+    cited = {passage.number: passage for passage in passages}
+
+    def place(section: Section) -> tuple[bool, int]:
+        first = cited[section.sentences[0].cites]
+        return (True, 0) if first.source != lead.source else (False, first.place)
+
+    return sorted(sections, key=place)
 
 
 def _to_the_point(group: Sequence[Passage], lead: Passage, best: float) -> bool:
