@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, Overloaded, TruncatedAnswer
+from colony.errors import ColonyError, DeadlineExceeded, Overloaded, TruncatedAnswer
 from colony.ids import Id
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 from ray_app.gateway.joining import join_key, joined, taken_apart
@@ -82,19 +82,25 @@ class BatchedBackend:
     async def _group(self, calls: list[BackendCall]) -> Sequence[Done]:
         self._sizes[len(calls)] += 1
         if len(calls) == 1:
-            return [await self._alone(calls[0])]
+            return [await self._alone(calls[0], 0.0)]
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             parts = taken_apart(calls, await self._inner.answer(joined(calls)))
         except Overloaded as error:
             return [error] * len(calls)  # asked one by one it would be more overloaded still
         except ColonyError:
             # One of them may be to blame: the others must not suffer for it.
-            return await asyncio.gather(*map(self._alone, calls))
+            return await asyncio.gather(*(self._alone(call, clock() - began) for call in calls))
         return parts or [TruncatedAnswer("The server did not answer every input.") for _ in calls]
 
-    async def _alone(self, call: BackendCall) -> Done:
+    async def _alone(self, call: BackendCall, spent: float) -> Done:
+        """One call by itself, within what is left of its time after so many seconds."""
+        left = call.seconds - spent
+        if left <= 0:
+            return DeadlineExceeded(f"The call had {call.seconds:g} s, and they are over.")
         try:
-            return await self._inner.answer(call)
+            return await self._inner.answer(call.model_copy(update={"seconds": left}) if spent else call)
         except ColonyError as error:
             return error
 
@@ -104,7 +110,8 @@ class ReportingGate:
 
     def __init__(self, inner: Gate, sizes: Counter[int]) -> None:
         self._sizes = sizes
-        self.answer, self.open, self.models, self.why = inner.answer, inner.open, inner.models, inner.why
+        self.answer, self.open, self.models = inner.answer, inner.open, inner.models
+        self.why, self.drain = inner.why, inner.drain
         self._inner = inner
 
     async def state(self) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class RecoveringOwner:
         """See `Owner`."""
         return await self._inner.why(request_id)
 
+    async def drain(self, replica: str, on: bool) -> None:
+        """See `Owner`."""
+        await self._inner.drain(replica, on)
+
     async def _recover(self, job: str) -> None:
         if not self._budgets.unknown(job) or self._clock.monotonic() < self._rests_until:
             return

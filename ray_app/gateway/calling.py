@@ -10,7 +10,16 @@ from typing import Final, TypeVar
 import structlog
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, DeadlineExceeded, NotFound, Overloaded, PromptTooLong, Transient, Unavailable
+from colony.errors import (
+    ColonyError,
+    DeadlineExceeded,
+    NotFound,
+    NotPermitted,
+    Overloaded,
+    PromptTooLong,
+    Transient,
+    Unavailable,
+)
 from ray_app.gateway.canonical import prefix_hash
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Ask, BackendCall, Body, Chunk, Grant, Target, Ticket
@@ -74,14 +83,16 @@ class Calls:
         """
         grant, call, (first, pieces) = await self._called(ask, trail, _begin)
         try:
+            trail.first_piece()
             yield {}
             yield _noted(first, trail)
             async for piece in pieces:
                 yield _noted(piece, trail)
-        except BaseException as error:
+        except BaseException as cause:  # noqa: BLE001 -- raised again
+            error = _trouble(grant, cause)
             await pieces.aclose()
             await self._failed(grant, error, call, trail)
-            raise
+            raise error from cause.__cause__
         await self._release(grant, "ok", trail)
 
     async def _called(
@@ -91,7 +102,7 @@ class Calls:
 
         The grant of success is still held.
         """
-        fittings = await self._fittings(ask)
+        fittings = await self._fittings(ask, trail)
         avoid: tuple[str, ...] = ()
         trouble: ColonyError | None = None
         while True:
@@ -102,17 +113,17 @@ class Calls:
                 raise trouble or refusal from None
             try:
                 done = await work(self._replica(grant), call)
-            except BaseException as error:
+            except BaseException as cause:  # noqa: BLE001 -- raised again
+                error = _trouble(grant, cause)
                 await self._failed(grant, error, call, trail)
                 avoid += (grant.replica,)
                 if len(avoid) == TRIES or not isinstance(error, Transient | NotFound):
-                    raise
+                    raise error from cause.__cause__
                 trouble = trouble or error
             else:
-                trail.first_piece()
                 return grant, call, done
 
-    async def _fittings(self, ask: Ask) -> dict[Target, Fitting]:
+    async def _fittings(self, ask: Ask, trail: Trail) -> dict[Target, Fitting]:
         """Every target that the request fits, in order. Raises `PromptTooLong` when it fits none."""
         served = self._catalog.served
         targets = targets_of(ask, self._plan, served)
@@ -120,31 +131,34 @@ class Calls:
         refused: PromptTooLong | None = None
         for target in dict.fromkeys((*targets, *cheapest(ask, self._plan, served))):
             try:
-                found[target] = await self._fit(ask, target)
+                found[target] = await self._fit(ask, target, trail)
             except PromptTooLong as error:
                 refused = refused or error
         if not any(target in found for target in targets):
             raise refused or NotFound("No model fits this request.")
         return found
 
-    async def _fit(self, ask: Ask, target: Target) -> Fitting:
+    async def _fit(self, ask: Ask, target: Target, trail: Trail) -> Fitting:
         model = model_of(target, self._catalog.served)
         context = self._config(target.backend).context if model is None else model.length(ask.kind)
         most = most_tokens(ask.kind, ask.body)
         prompt = most // BYTES_A_TOKEN
         body = ask.body
         if most + (answer_tokens(ask.body) or 1) > context:
-            prompt = await self._counted(ask, target) or prompt
+            prompt = await self._counted(ask, target, trail) or prompt
             body = fitted(ask.kind, ask.body, prompt, model=target.model, context=context)
         tokens = reserved_tokens(ask.kind, body, prompt, context)
         return Fitting(target, body, tokens)
 
-    async def _counted(self, ask: Ask, target: Target) -> int:
+    async def _counted(self, ask: Ask, target: Target, trail: Trail) -> int:
         """Tokens of the prompt as the first replica that answers counts them; 0 when none does."""
         for replica in self._backends[target.backend]:
             try:
-                return (await replica.prompt_size(ask.kind, target.model, ask.body)).tokens
-            except (Transient, NotFound) as error:
+                async with asyncio.timeout(max(0.0, trail.left)):
+                    return (await replica.prompt_size(ask.kind, target.model, ask.body)).tokens
+            except TimeoutError:
+                raise _late(ask) from None
+            except (Transient, NotFound, NotPermitted) as error:
                 _log.info("no token count", replica=replica.name, error=str(error))
         return 0
 
@@ -152,7 +166,7 @@ class Calls:
         self, ask: Ask, fittings: Mapping[Target, Fitting], trail: Trail, avoid: tuple[str, ...]
     ) -> tuple[Grant, BackendCall]:
         if trail.left <= 0:
-            raise DeadlineExceeded(f"The request had {ask.seconds:g} s, and they are over.")
+            raise _late(ask)
         served = self._catalog.served
         targets = tuple(target for target in targets_of(ask, self._plan, served) if target in fittings)
         cheaper = tuple(target for target in cheapest(ask, self._plan, served) if target in fittings)
@@ -195,6 +209,24 @@ class Calls:
 
     def _config(self, backend: str) -> BackendConfig:
         return next(config for name, config in self._plan.backends.items() if name == backend)
+
+
+def _trouble(grant: Grant, error: BaseException) -> BaseException:
+    """The error of a call as callers may hear it. That our key is refused is no refusal of theirs: others may answer.
+
+    What the server said of the key goes to the log only.
+    """
+    if not isinstance(error, NotPermitted):
+        return error
+    _log.warning("backend refuses our key", replica=grant.replica, error=str(error))
+    return Unavailable(
+        f"The backend {grant.target.backend!r} refuses the key of this gateway.",
+        remedy="Whoever runs the gateway checks key_file of that backend in agent_config.yaml.",
+    )
+
+
+def _late(ask: Ask) -> DeadlineExceeded:
+    return DeadlineExceeded(f"The request had {ask.seconds:g} s, and they are over.")
 
 
 async def _begin(replica: Backend, call: BackendCall) -> tuple[Chunk, AsyncGenerator[Chunk]]:

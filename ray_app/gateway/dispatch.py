@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from colony.clock import Clock
-from colony.errors import ColonyError, Unavailable
+from colony.errors import Cancelled, ColonyError, Unavailable
 from ray_app.gateway.breaker import Verdict
 from ray_app.gateway.contracts import Ended, Grant
 from ray_app.gateway.ends import judge, problem
@@ -152,9 +152,13 @@ class Dispatch:
         )
 
     def end(self, request: Request, ended: Ended) -> None:
-        """The call of a grant is over."""
+        """The call of a grant is over; or its caller, far away, waits for it no more."""
         if request.replica is not None:
             self._end(request, request.replica, ended)
+        elif ended.outcome == "cancelled":  # any other is late news of the same request's last call
+            self.abandon(request)
+            if not request.granted.done():
+                request.granted.set_exception(Cancelled("The caller let go of this request."))
 
     def _end(self, request: Request, replica: Replica, ended: Ended) -> None:
         now = self._clock.monotonic()

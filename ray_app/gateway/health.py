@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import structlog
 
 from colony.clock import Clock
-from colony.errors import ColonyError, ModelRefused, NotFound, Overloaded, Unavailable
+from colony.errors import ColonyError, ModelRefused, NotFound, NotPermitted, Overloaded, Unavailable
 from ray_app.gateway.alarm import sleep_or
 from ray_app.gateway.lane import Lane
 from ray_app.gateway.ports import Backend
@@ -127,4 +127,7 @@ async def _first_model(lane: Lane, backend: Backend) -> str:
 
 
 def _said(error: BaseException) -> str:
+    """What callers may hear of it: some servers repeat parts of the key they refuse."""
+    if isinstance(error, NotPermitted):
+        return "it refuses the key of this gateway"
     return (str(error) or type(error).__name__)[:200]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Final
 
 from colony.config.gateway import LimitsConfig
@@ -22,12 +21,9 @@ class AgentRates:
     follows the callers of the last seconds, not all there ever were.
     """
 
-    def __init__(
-        self, config: LimitsConfig, by_type: Mapping[str, LimitsConfig] | None = None, *, most: int = MOST_CALLERS
-    ) -> None:
-        """`by_type` overrides the rate and burst for some agent types."""
-        self._default = _interval(config)
-        self._by_type = {name: _interval(override) for name, override in (by_type or {}).items()}
+    def __init__(self, config: LimitsConfig, *, most: int = MOST_CALLERS) -> None:
+        self._each = 1.0 / config.requests_per_second
+        self._room = self._each * config.burst
         self._most = most
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
@@ -35,15 +31,14 @@ class AgentRates:
         """Callers remembered."""
         return len(self._full_at)
 
-    def take(self, name: str, now: float, agent_type: str = "") -> float:
+    def take(self, name: str, now: float) -> float:
         """Take one request of `name`: 0.0 when taken, else the seconds until one may be."""
         self._forget(now)
-        each, room = self._by_type.get(agent_type, self._default)
         full_at = max(self._full_at.get(name, now), now)
-        wait = full_at + each - room - now
+        wait = full_at + self._each - self._room - now
         if wait > _ROUNDING:
             return wait
-        self._full_at[name] = full_at + each
+        self._full_at[name] = full_at + self._each
         self._full_at.move_to_end(name)
         return 0.0
 
@@ -54,9 +49,3 @@ class AgentRates:
             if oldest is None or (self._full_at[oldest] > now and len(self._full_at) < self._most):
                 return
             del self._full_at[oldest]
-
-
-def _interval(config: LimitsConfig) -> tuple[float, float]:
-    """(seconds one request is worth, seconds a full bucket is worth)."""
-    each = 1.0 / config.requests_per_second
-    return each, each * config.burst

@@ -18,10 +18,11 @@ _SUMS: Final = {
     "hits": _Metric("cache_hits_total", "counter", "Requests answered from the cache"),
     "shared": _Metric("shared_total", "counter", "Requests that joined an identical one under way"),
     "calls": _Metric("calls_total", "counter", "Requests that reached a backend"),
+    "streams": _Metric("streams_total", "counter", "Requests whose answer came in pieces"),
     "prompt_tokens": _Metric("prompt_tokens_total", "counter", "Tokens of prompts"),
     "completion_tokens": _Metric("completion_tokens_total", "counter", "Tokens of answers"),
     "queued_seconds": _Metric("queued_seconds_total", "counter", "Time requests waited for a slot"),
-    "first_seconds": _Metric("first_piece_seconds_total", "counter", "Time to the first piece of an answer"),
+    "first_seconds": _Metric("first_piece_seconds_total", "counter", "Time to the first piece of streamed answers"),
     "seconds": _Metric("request_seconds_total", "counter", "Time of requests from start to end"),
 }
 _BOOK: Final = {

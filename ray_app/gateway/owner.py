@@ -68,7 +68,7 @@ class LocalOwner:
             raise
 
     async def release(self, ended: Ended) -> None:
-        """See `Owner`."""
+        """See `Owner`. The end of a request that still waits takes it out of the queue."""
         request = self.dispatch.requests.get(ended.request_id)
         if request is not None:
             self.dispatch.end(request, ended)
@@ -97,8 +97,8 @@ class LocalOwner:
             raise NotFound(f"No request {request_id[:100]!r} waits or runs.", remedy="It is over, or it never came.")
         return refused
 
-    def drain(self, replica: str, *, on: bool = True) -> None:
-        """Give a replica no new calls (`on`), or calls again. Those under way go on. Raises `NotFound`."""
+    async def drain(self, replica: str, on: bool) -> None:
+        """See `Owner`."""
         for lane in self.dispatch.lanes.values():
             if replica in lane.replicas:
                 lane.replicas[replica].draining = on

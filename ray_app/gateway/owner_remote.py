@@ -10,7 +10,7 @@ import orjson
 import structlog
 from pydantic import ValidationError
 
-from colony.errors import ColonyError, Overloaded, Unavailable, by_name
+from colony.errors import ColonyError, DeadlineExceeded, Overloaded, Unavailable, by_name
 from ray_app.gateway.contracts import Ended, Grant, Ticket
 from ray_app.gateway.ports import Owner
 
@@ -19,6 +19,15 @@ _log = structlog.get_logger(__name__)
 Ask = Callable[[str, bytes], Awaitable[bytes]]
 """Calls a method of the owner's process by name. Raises `Unavailable` when it does not answer; cancelling the await
 cancels the call there."""
+
+ASK_SECONDS: Final = 5.0
+"""Longest wait for anything but a grant, the tries of a release together."""
+
+GRANT_MARGIN: Final = 1.0
+"""Seconds by which the owner may say late that the time of a ticket is up."""
+
+LET_GO_SECONDS: Final = 1.0
+"""Longest wait for an owner to take back the grant it has just not given in time."""
 
 RELEASE_TRIES: Final = 3
 RELEASE_PAUSE: Final = 0.5
@@ -46,6 +55,9 @@ async def _called(owner: Owner, method: str, payload: bytes) -> Any:
             return await owner.state()
         case "why":
             return await owner.why(payload.decode())
+        case "drain":
+            replica, on = orjson.loads(payload)
+            return await owner.drain(replica, on)
         case _:
             raise ValueError(method)
 
@@ -62,10 +74,17 @@ class RemoteOwner:
 
     async def acquire(self, ticket: Ticket) -> Grant:
         """See `Owner`. When the answer is lost, the grant that may have been given is released."""
+        lost = Ended(request_id=ticket.request_id, outcome="cancelled")
         try:
-            answer = await self._ask("acquire", ticket.model_dump_json().encode())
+            async with asyncio.timeout(ticket.seconds + GRANT_MARGIN):
+                answer = await self._ask("acquire", ticket.model_dump_json().encode())
+        except TimeoutError:
+            await asyncio.shield(self._release(lost, LET_GO_SECONDS))
+            raise DeadlineExceeded(
+                f"The owner of the gateway's queues was silent for {ticket.seconds + GRANT_MARGIN:g} s."
+            ) from None
         except (asyncio.CancelledError, Unavailable):
-            await asyncio.shield(self.release(Ended(request_id=ticket.request_id, outcome="cancelled")))
+            await asyncio.shield(self.release(lost))
             raise
         try:
             return Grant.model_validate(_value(answer))
@@ -74,23 +93,41 @@ class RemoteOwner:
 
     async def release(self, ended: Ended) -> None:
         """See `Owner`. Never raises: an owner that is away forgets its grants, or takes them back after a while."""
-        payload = ended.model_dump_json().encode()
-        for _ in range(RELEASE_TRIES):
-            try:
-                _value(await self._ask("release", payload))
-            except ColonyError as error:
-                _log.info("release not taken", request=ended.request_id, error=str(error))
-                await asyncio.sleep(RELEASE_PAUSE)
-            else:
-                return
+        await self._release(ended, ASK_SECONDS)
 
     async def state(self) -> dict[str, Any]:
-        """See `Owner`."""
-        return _value(await self._ask("state", b""))
+        """See `Owner`. Raises `DeadlineExceeded`, `Unavailable`."""
+        return await self._told("state", b"")
 
     async def why(self, request_id: str) -> dict[str, Any]:
-        """See `Owner`."""
-        return _value(await self._ask("why", request_id.encode()))
+        """See `Owner`. Raises `DeadlineExceeded`, `Unavailable`."""
+        return await self._told("why", request_id.encode())
+
+    async def drain(self, replica: str, on: bool) -> None:
+        """See `Owner`. Raises `DeadlineExceeded`, `Unavailable`."""
+        await self._told("drain", orjson.dumps([replica, on]))
+
+    async def _told(self, method: str, payload: bytes) -> Any:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return _value(await self._ask(method, payload))
+        except TimeoutError:
+            raise DeadlineExceeded(f"The owner of the gateway's queues was silent for {ASK_SECONDS:g} s.") from None
+
+    async def _release(self, ended: Ended, seconds: float) -> None:
+        payload = ended.model_dump_json().encode()
+        try:
+            async with asyncio.timeout(seconds):
+                for _ in range(RELEASE_TRIES):
+                    try:
+                        _value(await self._ask("release", payload))
+                    except ColonyError as error:
+                        _log.info("release not taken", request=ended.request_id, error=str(error))
+                        await asyncio.sleep(RELEASE_PAUSE)
+                    else:
+                        return
+        except TimeoutError:
+            _log.info("release not taken", request=ended.request_id, error=f"silent for {seconds:g} s")
 
 
 def _value(answer: bytes) -> Any:

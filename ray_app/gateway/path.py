@@ -114,6 +114,10 @@ class RequestPath:
         """See `Gate`."""
         return await self._parts.owner.why(request_id)
 
+    async def drain(self, replica: str, on: bool) -> None:
+        """See `Gate`."""
+        await self._parts.owner.drain(replica, on)
+
     async def _whole(self, ask: Ask, trail: Trail) -> tuple[Body, str]:
         """The answer, and what the cache had to do with it."""
         key = self._key(ask)

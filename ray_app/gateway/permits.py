@@ -29,7 +29,7 @@ class Limits:
         A request that comes again because a replica failed it does not count a second time.
         """
         if not ticket.avoid:
-            wait = self.rates.take(ticket.caller.name, now, ticket.caller.agent_type)
+            wait = self.rates.take(ticket.caller.name, now)
             if wait > 0:
                 raise Overloaded(f"{ticket.caller.name} asks more often than it may.", retry_after=wait)
 

@@ -91,6 +91,10 @@ class Owner(Protocol):
         """What a request waits for, since when, and what would free it. Raises `NotFound`."""
         ...
 
+    async def drain(self, replica: str, on: bool) -> None:
+        """Give a replica no new calls (`on`), or calls again. Those under way go on. Raises `NotFound`."""
+        ...
+
 
 class UsageSink(Protocol):
     """Where records go."""
@@ -128,4 +132,8 @@ class Gate(Protocol):
 
     async def why(self, request_id: str) -> dict[str, Any]:
         """See `Owner.why`."""
+        ...
+
+    async def drain(self, replica: str, on: bool) -> None:
+        """See `Owner.drain`."""
         ...

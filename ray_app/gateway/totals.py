@@ -33,10 +33,12 @@ class Sums:
     completion_tokens: int = 0
     queued_seconds: float = 0.0
     first_seconds: float = 0.0
-    """Time to the first piece, summed over `calls`."""
+    """Time to the first piece, summed over `streams`."""
     seconds: float = 0.0
     calls: int = 0
     """Requests that reached a backend."""
+    streams: int = 0
+    """Those of them whose answer came in pieces."""
 
     def add(self, call: CallRecord) -> None:
         """Count one more."""
@@ -50,6 +52,7 @@ class Sums:
         self.first_seconds += call.first
         self.seconds += call.seconds
         self.calls += bool(call.backend)
+        self.streams += call.first > 0
 
 
 @dataclass(slots=True)

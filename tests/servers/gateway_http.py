@@ -41,6 +41,7 @@ class ScriptedGate:
     message: dict[str, Any] = field(default_factory=dict[str, Any])
     """More of a chat message, such as tool calls."""
     seen: list[Ask] = field(default_factory=list[Ask])
+    drained: bool = False
     under_way: int = 0
     freed: int = 0
     """Requests whose caller left."""
@@ -77,6 +78,11 @@ class ScriptedGate:
         if request_id != "waiting":
             raise NotFound(f"No request {request_id!r} is waiting.")
         return {"waits_for": "a slot"}
+
+    async def drain(self, replica: str, on: bool) -> None:
+        if replica != "twin/0":
+            raise NotFound(f"There is no replica {replica!r}.")
+        self.drained = on
 
     @asynccontextmanager
     async def _slot(self, ask: Ask) -> AsyncGenerator[None]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ModelRefused, Overloaded
+from colony.errors import DeadlineExceeded, ModelRefused, Overloaded
 from colony.ids import Id
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.batching import BatchedBackend, Done, Many, One, batched, sizes_state
@@ -134,3 +134,15 @@ async def test_an_overloaded_server_is_not_asked_again_one_by_one() -> None:
     found = await asyncio.gather(*(backend.answer(completion(text)) for text in ("x", "y")), return_exceptions=True)
     assert [getattr(error, "retry_after", None) for error in found] == [7.0, 7.0]
     assert len(inner.calls) == 1
+
+
+async def test_what_is_asked_again_one_by_one_has_only_the_time_that_is_left() -> None:
+    inner = ScriptedBackend("echo/0", Script(first=0.3), CONFIG)
+    backend = BatchedBackend(inner, collect_all, Counter(), prompts=True)
+    hurried = completion("x").model_copy(update={"seconds": 0.1})
+    late, other = await asyncio.gather(backend.answer(hurried), backend.answer(completion("y")), return_exceptions=True)
+    assert isinstance(late, DeadlineExceeded)
+    assert isinstance(other, dict)
+    again = inner.calls[1:]
+    assert [call.body["prompt"] for call in again] == [["y"]]
+    assert again[0].seconds < 5

@@ -30,14 +30,6 @@ def test_a_refusal_costs_nothing() -> None:
     assert bucket.take("a", 1.0) == 0.0
 
 
-def test_an_agent_type_may_have_a_rate_of_its_own() -> None:
-    slow = LimitsConfig(requests_per_second=1, burst=1)
-    bucket = AgentRates(LimitsConfig(), {"research": slow})
-    assert bucket.take("r", 0.0, "research") == 0.0
-    assert bucket.take("r", 0.0, "research") == 1.0
-    assert [bucket.take("a", 0.0, "analysis") for _ in range(20)] == [0.0] * 20
-
-
 @given(
     rate=st.floats(0.1, 1000),
     burst=st.integers(1, 50),

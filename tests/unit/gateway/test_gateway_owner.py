@@ -13,6 +13,7 @@ from colony.config.gateway import BackendConfig, BreakerConfig, GatewayConfig, L
 from colony.errors import (
     BadInput,
     BudgetSpent,
+    Cancelled,
     ColonyError,
     DeadlineExceeded,
     ModelRefused,
@@ -494,23 +495,39 @@ async def test_load_of_others_is_read() -> None:
         assert (await s.lane())["replicas"]["a/0"]["others"] == 3
 
 
+async def test_a_release_of_one_who_waits_takes_it_out_of_the_queue() -> None:
+    async with stack() as s:
+        for number in range(3):
+            await s.owner.acquire(ticket(str(number)))
+        gone, stays = s.ask("gone"), s.ask("stays")
+        await turns()
+        await s.end("gone", "Unavailable")  # late news of an earlier call: it still waits
+        assert (await s.lane())["waiting"] == 2
+        await s.end("gone", "cancelled")
+        with pytest.raises(Cancelled):
+            await gone
+        assert (await s.lane())["waiting"] == 1
+        await s.end("0")
+        assert (await stays).request_id == "stays"
+
+
 async def test_draining_ends_what_runs_and_starts_nothing() -> None:
     async with stack(replicas=2) as s:
         await s.owner.acquire(ticket("1"))
-        s.owner.drain("a/0")
+        await s.owner.drain("a/0", True)
         assert {(await s.owner.acquire(ticket(f"b{number}"))).replica for number in range(3)} == {"a/1"}
         waits = s.ask("waits")
         await turns()
         await s.end("1")
         await turns()
         assert not waits.done()
-        s.owner.drain("a/1")
+        await s.owner.drain("a/1", True)
         with pytest.raises(Unavailable, match="draining"):
             await waits
-        s.owner.drain("a/0", on=False)
+        await s.owner.drain("a/0", False)
         assert (await s.owner.acquire(ticket("2"))).replica == "a/0"
         with pytest.raises(NotFound):
-            s.owner.drain("a/9")
+            await s.owner.drain("a/9", True)
 
 
 async def test_a_request_waits_for_a_replica_it_does_not_avoid_and_holds_up_nobody() -> None:

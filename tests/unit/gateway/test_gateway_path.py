@@ -15,6 +15,7 @@ from colony.errors import (
     DeadlineExceeded,
     ModelRefused,
     NotFound,
+    NotPermitted,
     Overloaded,
     PromptTooLong,
     Unavailable,
@@ -24,7 +25,7 @@ from colony.ledger.memory import MemoryLedger
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.calling import Calls
 from ray_app.gateway.catalog import open_catalog
-from ray_app.gateway.contracts import Ask, CachePolicy, Caller, Kind, ServedModel
+from ray_app.gateway.contracts import Ask, Body, CachePolicy, Caller, Kind, PromptSize, ServedModel
 from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.owner import LocalOwner, open_owner
 from ray_app.gateway.path import Parts, RequestPath
@@ -310,6 +311,49 @@ async def test_a_backend_that_asks_to_be_left_alone_is_told_of_as_that_where_the
         with pytest.raises(Overloaded, match="too much") as told:
             await s.gate.answer(ask(model="small"))
         assert told.value.retry_after == 7.0
+
+
+async def test_a_backend_that_refuses_our_key_is_fallen_back_from_and_then_told_as_its_own_trouble() -> None:
+    async with stage() as s:
+        for backend in (*s.a, *s.b):
+            backend.then(*[NotPermitted("invalid key sk-secret")] * 20)
+        s.b[0].then()
+        with pytest.raises(Unavailable, match="'a' refuses the key") as told:
+            await s.gate.answer(ask(model="small"))
+        assert "sk-secret" not in str(told.value)
+        with pytest.raises(Unavailable, match="refuses the key") as told:
+            await s.gate.open(ask(model="small"))
+        assert "sk-secret" not in str(told.value)
+        assert "sk-secret" not in str(await s.gate.state())
+        assert (await s.owner.state())["backends"]["a"]["breakers"]["small"]["failures"] >= 1
+
+
+async def test_a_backend_that_refuses_our_key_costs_no_request_another_can_answer() -> None:
+    async with stage() as s:
+        s.a[0].then(NotPermitted("no"))
+        assert (await s.gate.answer(ask())).record.backend == "b"
+
+
+async def test_counting_tokens_keeps_the_deadline_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as s:
+
+        async def silent(kind: Kind, model: str, body: Body) -> PromptSize:
+            await asyncio.Event().wait()
+            raise AssertionError(kind, model, body)
+
+        monkeypatch.setattr(s.a[0], "prompt_size", silent)
+        async with asyncio.timeout(5):
+            with pytest.raises(DeadlineExceeded):
+                await s.gate.answer(ask("word " * 300, model="small", seconds=0.05))
+        assert not s.a[0].calls
+
+
+async def test_only_a_stream_has_a_first_piece() -> None:
+    async with stage(script=Script(first=0.02)) as s:
+        assert (await s.gate.answer(ask("one two"))).record.first == 0.0
+        await text_of(await s.gate.open(ask("one three")))
+        assert s.usage.state()["first_seconds"] > 0
+        assert (s.usage.state()["calls"], s.usage.state()["streams"]) == (2, 1)
 
 
 async def test_an_unknown_model_is_not_found_and_a_removed_one_is_looked_up_again() -> None:

@@ -72,6 +72,9 @@ class BudgetOwner:
     async def why(self, request_id: str) -> dict[str, Any]:
         return {"request": request_id}
 
+    async def drain(self, replica: str, on: bool) -> None:
+        del replica, on
+
 
 def ticket(job: str, tokens: int = 10) -> Ticket:
     target = Target(backend="b", model="m")

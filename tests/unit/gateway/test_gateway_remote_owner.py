@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from colony.errors import BudgetSpent, ColonyError, NotFound, Overloaded, Unavailable
+from colony.errors import BudgetSpent, ColonyError, DeadlineExceeded, NotFound, Overloaded, Unavailable
+from ray_app.gateway import owner_remote
 from ray_app.gateway.contracts import Caller, Ended, Grant, Kind, Target, Ticket
 from ray_app.gateway.owner_remote import RemoteOwner, served
 
@@ -21,6 +22,7 @@ class Owning:
     def __init__(self, trouble: ColonyError | None = None) -> None:
         self.trouble = trouble
         self.released: list[Ended] = []
+        self.drained: list[tuple[str, bool]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -38,6 +40,9 @@ class Owning:
 
     async def why(self, request_id: str) -> dict[str, Any]:
         raise NotFound(f"No {request_id}.", remedy="Look.")
+
+    async def drain(self, replica: str, on: bool) -> None:
+        self.drained.append((replica, on))
 
 
 class Line:
@@ -62,6 +67,8 @@ async def test_grants_and_states_come_through() -> None:
     await remote.release(Ended(request_id="r", outcome="ok", seconds=1.5))
     assert owner.released == [Ended(request_id="r", outcome="ok", seconds=1.5)]
     assert await remote.state() == {"waiting": 3}
+    await remote.drain("echo/0", True)
+    assert owner.drained == [("echo/0", True)]
 
 
 @pytest.mark.parametrize("error", [Overloaded("Full.", retry_after=2.5), Overloaded("Full."), BudgetSpent("Spent.")])
@@ -92,3 +99,36 @@ async def test_a_caller_that_leaves_lets_go() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert [ended.request_id for ended in owner.released] == ["r"]
+
+
+class Silent:
+    """Takes every call and never answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.left = 0
+
+    async def __call__(self, method: str, payload: bytes) -> bytes:
+        self.asked.append(method)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.left += 1
+            raise
+        return b""
+
+
+async def test_an_owner_that_is_silent_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASK_SECONDS", "GRANT_MARGIN", "LET_GO_SECONDS"):
+        monkeypatch.setattr(owner_remote, name, 0.02)
+    line = Silent()
+    remote = RemoteOwner(line)
+    async with asyncio.timeout(5):
+        with pytest.raises(DeadlineExceeded):
+            await remote.acquire(TICKET.model_copy(update={"seconds": 0.02}))
+        for asked in (remote.state(), remote.why("x"), remote.drain("echo/0", True)):
+            with pytest.raises(DeadlineExceeded):
+                await asked
+        await remote.release(Ended(request_id="r", outcome="ok"))
+    assert line.asked == ["acquire", "release", "state", "why", "drain", "release"]
+    assert line.left == 6
