@@ -31,11 +31,15 @@ class GatewayClient:
 
     async def state(self) -> dict[str, Any]:
         """Queues, slots, breakers, cache, tokens. Raises `Unavailable`, `DeadlineExceeded`, `NotPermitted`."""
-        return await self._get("/colony/state")
+        return await self._ask("GET", "/colony/state")
 
     async def why(self, request_id: str) -> dict[str, Any]:
         """What a request waits for. Raises `NotFound`, and as `state`."""
-        return await self._get(f"/colony/why/{quote(request_id, safe='')}")
+        return await self._ask("GET", f"/colony/why/{quote(request_id, safe='')}")
+
+    async def drain(self, replica: str, *, on: bool) -> None:
+        """Give a replica (`backend/number`) no new calls, or calls again. Raises `NotFound`, and as `state`."""
+        await self._ask("POST", f"/colony/drain/{quote(replica, safe='')}", {"on": on})
 
     async def stream(self, request: ChatRequest, request_id: str = "") -> AsyncGenerator[Piece]:
         """The answer as it comes. Closing it tells the gateway that nobody waits any more.
@@ -61,11 +65,11 @@ class GatewayClient:
                 async for piece in _pieces(response.aiter_lines()):
                     yield piece
 
-    async def _get(self, path: str) -> dict[str, Any]:
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 with _translated():
-                    response = await self._client.get(path)
+                    response = await self._client.request(method, path, json=body)
         except TimeoutError:
             raise DeadlineExceeded(f"The gateway gave no answer in {_ASK_SECONDS:g} s.") from None
         if response.status_code == HTTPStatus.NOT_FOUND:

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Show the language models: backends, queues, breakers, cache, tokens.")
     group.callback(invoke_without_command=True)(llm)
     group.command("why")(why)
+    group.command("drain")(drain)
     app.add_typer(group, name="llm")
     app.command("chat")(chat)
 
@@ -55,6 +56,15 @@ def why(
         print(json.dumps(found))  # noqa: T201 -- output of the command
         return
     Console().print(render_why(found))
+
+
+def drain(
+    replica: Annotated[str, typer.Argument(help="A replica as `colony llm` names it: BACKEND/NUMBER.")],
+    off: Annotated[bool, typer.Option("--off", help="Give it calls again.")] = False,
+) -> None:
+    """Give a replica no new calls; those under way go on. Lasts until --off, or until the gateway starts anew."""
+    asyncio.run(_drain(replica, on=not off))
+    Console().print(f"{replica} gets calls again." if off else f"{replica} gets no new calls.", markup=False)
 
 
 def chat(
@@ -110,3 +120,10 @@ async def _why(request_id: str) -> dict[str, Any]:
 
     async with open_gateway(_gateway()) as gateway:
         return await gateway.why(request_id)
+
+
+async def _drain(replica: str, *, on: bool) -> None:
+    from colony.llm.gateway_client import open_gateway
+
+    async with open_gateway(_gateway()) as gateway:
+        await gateway.drain(replica, on=on)

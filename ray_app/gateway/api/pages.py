@@ -1,9 +1,9 @@
-"""Everything that asks no model: lists of models, state, metrics."""
+"""Everything that asks no model: lists of models, state, metrics, draining."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from colony.clock import Clock
 from colony.errors import NotFound
@@ -51,6 +51,8 @@ class Pages:
             await exchange.reply(200, model_body(model, int(self._since)))
         elif method == "GET" and path.startswith("/colony/why/"):
             await self._why(exchange, path.removeprefix("/colony/why/"))
+        elif method == "POST" and path.startswith("/colony/drain/"):
+            await self._drain(exchange, path.removeprefix("/colony/drain/"))
         elif any(known == path for _, known in self._pages):
             raise RequestRefused(f"{path} does not take {method[:20]}.", status=405)
         else:
@@ -75,11 +77,7 @@ class Pages:
         await exchange.reply(200, {"version": self._settings.ollama_version})
 
     async def _show(self, exchange: Exchange) -> None:
-        limits = self._settings
-        raw = await exchange.connection.body(
-            exchange.header(b"content-length"), limit=limits.max_body, seconds=limits.body_seconds
-        )
-        await exchange.reply(200, show_body(await self._model(model_of(decoded(raw))), self._since))
+        await exchange.reply(200, show_body(await self._model(model_of(await self._json(exchange))), self._since))
 
     async def _state(self, exchange: Exchange) -> None:
         await exchange.reply(200, await self._gate.state())
@@ -90,6 +88,23 @@ class Pages:
         except NotFound as error:
             raise RequestRefused(str(error), status=404, code="request_not_found") from error
         await exchange.reply(200, found)
+
+    async def _drain(self, exchange: Exchange, replica: str) -> None:
+        on = (await self._json(exchange)).get("on")
+        if not isinstance(on, bool):
+            raise RequestRefused("`on` must be true or false.", param="on")
+        try:
+            await self._gate.drain(replica, on)
+        except NotFound as error:
+            raise RequestRefused(str(error), status=404, code="replica_not_found") from error
+        await exchange.reply(200, {"replica": replica, "draining": on})
+
+    async def _json(self, exchange: Exchange) -> dict[str, Any]:
+        limits = self._settings
+        raw = await exchange.connection.body(
+            exchange.header(b"content-length"), limit=limits.max_body, seconds=limits.body_seconds
+        )
+        return decoded(raw)
 
     async def _metrics(self, exchange: Exchange) -> None:
         text = exposition(await self._gate.state())

@@ -119,6 +119,9 @@ async def test_state_and_why_from_the_command_line(tmp_path: Path) -> None:
         assert "no backend" in (await colony(tmp_path, "llm"))[1]
         assert "a slot" in (await colony(tmp_path, "llm", "why", "waiting"))[1]
         assert (await colony(tmp_path, "llm", "why", "unheard-of"))[0] == 2
+        assert "no new calls" in (await colony(tmp_path, "llm", "drain", "twin/0"))[1]
+        assert "gets calls again" in (await colony(tmp_path, "llm", "drain", "twin/0", "--off"))[1]
+        assert (await colony(tmp_path, "llm", "drain", "nobody/7"))[0] == 2
 
 
 async def test_a_conversation_remembers_also_what_was_stopped(tmp_path: Path) -> None:

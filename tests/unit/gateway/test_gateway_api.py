@@ -52,6 +52,7 @@ async def test_everything_else_needs_the_key() -> None:
             ("GET", "/api/tags"),
             ("GET", "/colony/state"),
             ("GET", "/colony/why/x"),
+            ("POST", "/colony/drain/twin/0"),
             ("GET", "/metrics"),
             ("POST", "/api/pull"),
             ("GET", "/nowhere"),
@@ -62,6 +63,19 @@ async def test_everything_else_needs_the_key() -> None:
             message = answer.json()["error"]
             assert ("key" in message) if path.startswith("/api/") else (message["code"] == "invalid_api_key")
     assert not gate.seen
+
+
+async def test_draining_takes_true_or_false() -> None:
+    gate = ScriptedGate()
+    async with serving(gate) as url, client_of(url) as client:
+        for body in ({}, {"on": 1}, {"on": "yes"}, {"on": None}):
+            assert (await client.post("/colony/drain/twin/0", json=body)).status_code == 400
+        answer = await client.post("/colony/drain/twin/0", json={"on": True})
+        assert (answer.status_code, answer.json()) == (200, {"replica": "twin/0", "draining": True})
+        unknown = await client.post("/colony/drain/twin/7", json={"on": True})
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "replica_not_found")
+        assert (await client.get("/colony/drain/twin/0")).status_code in (404, 405)
+    assert gate.drained
 
 
 async def test_other_sites_and_other_names_are_refused() -> None:

@@ -141,6 +141,18 @@ async def test_state_and_why(tmp_path: Path) -> None:
             await client.why("../../else ?")
 
 
+async def test_a_replica_is_drained_and_given_calls_again(tmp_path: Path) -> None:
+    gate = ScriptedGate()
+    async with client_of(gate, tmp_path) as client:
+        await client.drain("twin/0", on=True)
+        assert gate.drained
+        await client.drain("twin/0", on=False)
+        assert not gate.drained
+        for unknown in ("twin/9", "../state", "?", "x y/0"):
+            with pytest.raises(NotFound):
+                await client.drain(unknown, on=True)
+
+
 async def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
     async with client_of(ScriptedGate(), tmp_path, key="another") as client:
         with pytest.raises(NotPermitted):
