@@ -184,6 +184,16 @@ class SourcePin(Frozen):
     """The rows themselves, where the input or the template lists them."""
 
 
+class Origin(Frozen):
+    """The job that ended whose work a retry goes on with."""
+
+    job: int
+    step: int
+    """The step that is tried again: all before it is taken over, all after it is done anew."""
+    whole: bool = False
+    """Whether all tasks of that step are done again, not only those without a good outcome."""
+
+
 class JobPlan(Frozen):
     """All a workflow needs to decide (at most 64 KiB as JSON)."""
 
@@ -195,6 +205,8 @@ class JobPlan(Frozen):
     template: Id
     steps: tuple[StepPlan, ...]
     source: SourcePin | None = None
+    origin: Origin | None = None
+    """Of a retry."""
     priority: int = Field(default=NORMAL_PRIORITY, ge=1, le=5)
     tenant: str = ""
     """For whom the job runs: all tenants of a priority get a fair share."""

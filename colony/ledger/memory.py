@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from colony.clock import Clock
 from colony.ledger.memory_fleet import MemoryFleet
+from colony.ledger.memory_histories import MemoryHistories
 from colony.ledger.memory_jobs import MemoryJobs
 from colony.ledger.memory_llm import MemoryLlm
 from colony.ledger.memory_messages import MemoryMessages
@@ -15,7 +16,15 @@ from colony.ledger.memory_tasks import MemoryTasks
 
 
 class MemoryLedger(
-    MemorySites, MemoryFleet, MemoryJobs, MemoryTasks, MemoryMessages, MemoryLlm, MemoryRetention, MemorySubmissions
+    MemorySites,
+    MemoryFleet,
+    MemoryJobs,
+    MemoryTasks,
+    MemoryHistories,
+    MemoryMessages,
+    MemoryLlm,
+    MemoryRetention,
+    MemorySubmissions,
 ):
     """See `Ledger`. Leases run by the monotonic time of `clock`; all who would share a database share one object."""
 

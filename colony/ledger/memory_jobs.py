@@ -9,7 +9,7 @@ from typing import Any
 from colony.contracts import Artifact, BadRow, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
-from colony.jobs import JobPlan, SourcePin, StepPlan
+from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
 from colony.ledger.memory_tables import JobRow, MemoryTables
 from colony.ledger.validation import clean_text, encode_object, parse_object
 
@@ -28,6 +28,7 @@ class MemoryJobs:
         steps: Sequence[StepPlan],
         source: SourcePin | None,
         request: Mapping[str, Any],
+        origin: Origin | None = None,
     ) -> JobPlan:
         """See `JobLedger`."""
         encode_object(request)
@@ -36,7 +37,13 @@ class MemoryJobs:
                 return row.plan
         number = self._tables.last_job = self._tables.last_job + 1
         plan = JobPlan(
-            job=number, key=key, workflow_id=workflow_id, template=Id(template), steps=tuple(steps), source=source
+            job=number,
+            key=key,
+            workflow_id=workflow_id,
+            template=Id(template),
+            steps=tuple(steps),
+            source=source,
+            origin=origin,
         )
         self._tables.jobs[number] = JobRow(plan, self._tables.clock.wall())
         return plan

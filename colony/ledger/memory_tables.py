@@ -54,6 +54,8 @@ class AttemptRow:
     incarnation: str
     generation: int
     seqs: frozenset[int]
+    started_at: float = 0.0
+    """Wall-clock seconds."""
 
 
 @dataclass
@@ -73,6 +75,8 @@ class StepTable:
     outcomes: dict[int, dict[int, OutcomeRow]] = field(default_factory=dict[int, dict[int, OutcomeRow]])
     """seq -> generation -> outcome."""
     attempts: list[AttemptRow] = field(default_factory=list[AttemptRow])
+    committed: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    """(seq, generation) -> when, by the wall clock."""
 
     def last(self, seq: int) -> tuple[int, OutcomeRow] | None:
         """Generation and outcome that count for a task, or None."""

@@ -82,7 +82,7 @@ class MemoryTasks:
     async def start_tasks(self, batch: BatchRequest, incarnation: str, seqs: Sequence[int]) -> None:
         """See `JobLedger`."""
         self._tables.step(batch.job, batch.step).attempts.append(
-            AttemptRow(incarnation, batch.generation, frozenset(seqs))
+            AttemptRow(incarnation, batch.generation, frozenset(seqs), self._tables.clock.wall())
         )
 
     async def commit(
@@ -103,6 +103,7 @@ class MemoryTasks:
             if batch.generation not in found:
                 found[batch.generation] = kept_outcome(row)
                 fresh.append(row.seq)
+                table.committed[row.seq, batch.generation] = self._tables.clock.wall()
         new = set(fresh)
         stale = {row.agent_id for row in outcomes if row.seq not in new}
         told = {row.agent_id for row in outcomes} - stale

@@ -29,7 +29,8 @@ from colony.contracts import (
     TaskRow,
 )
 from colony.ids import AgentId, AgentType
-from colony.jobs import JobPlan, SourcePin, StepPlan
+from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
+from colony.ledger.histories import HistoryLedger
 from colony.ledger.retention import RetentionLedger
 from colony.ledger.sites import SiteLedger
 from colony.ledger.submissions import SubmissionLedger
@@ -119,6 +120,7 @@ class JobLedger(Protocol):
         steps: Sequence[StepPlan],
         source: SourcePin | None,
         request: Mapping[str, Any],
+        origin: Origin | None = None,
     ) -> JobPlan:
         """Write the job row once; the same key again returns the plan of the first time (retry-safe)."""
         ...
@@ -342,7 +344,17 @@ class LlmLedger(Protocol):
         ...
 
 
-class Ledger(SiteLedger, FleetLedger, JobLedger, MessageLedger, LlmLedger, RetentionLedger, SubmissionLedger, Protocol):
+class Ledger(
+    SiteLedger,
+    FleetLedger,
+    JobLedger,
+    HistoryLedger,
+    MessageLedger,
+    LlmLedger,
+    RetentionLedger,
+    SubmissionLedger,
+    Protocol,
+):
     """The whole ledger, as one object a process holds."""
 
     async def ping(self) -> float:

@@ -12,6 +12,7 @@ from colony.ids import SHARDS
 from colony.ledger.migrate import check_schema, known_migrations
 from colony.ledger.postgres_connection import Database, open_database
 from colony.ledger.postgres_fleet import PostgresFleet
+from colony.ledger.postgres_histories import PostgresHistories
 from colony.ledger.postgres_jobs import PostgresJobs
 from colony.ledger.postgres_llm import PostgresLlm
 from colony.ledger.postgres_loads import PostgresLoads
@@ -26,6 +27,7 @@ class PostgresLedger(
     PostgresFleet,
     PostgresJobs,
     PostgresLoads,
+    PostgresHistories,
     PostgresOutcomes,
     PostgresMessages,
     PostgresLlm,

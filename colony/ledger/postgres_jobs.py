@@ -8,7 +8,7 @@ from typing import Any, Final
 from colony.contracts import Artifact, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
-from colony.jobs import JobPlan, SourcePin, StepPlan
+from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
 from colony.ledger.postgres_connection import BULK_SECONDS, Database
 from colony.ledger.validation import clean_text, encode_object, parse_object
 
@@ -43,10 +43,17 @@ class PostgresJobs:
         steps: Sequence[StepPlan],
         source: SourcePin | None,
         request: Mapping[str, Any],
+        origin: Origin | None = None,
     ) -> JobPlan:
         """See `JobLedger`. Also makes the partitions that the job needs."""
         draft = JobPlan(
-            job=0, key=key, workflow_id=workflow_id, template=Id(template), steps=tuple(steps), source=source
+            job=0,
+            key=key,
+            workflow_id=workflow_id,
+            template=Id(template),
+            steps=tuple(steps),
+            source=source,
+            origin=origin,
         )
         async with self._database.transaction() as session:
             job = await session.value(

@@ -55,7 +55,7 @@ class PostgresLoads:
 
     async def _finish_source(self, session: Session, job: int, step: int, bad: Sequence[BadRow]) -> StepLoad:
         async with session.transaction():
-            done = await _lock_step(session, job, step)
+            done = await lock_step(session, job, step)
             if done is not None:
                 return done
             await session.changed(
@@ -74,7 +74,7 @@ class PostgresLoads:
                 [clean_text(row.reason) for row in bad],
                 timeout=BULK_SECONDS,
             )
-            return await _note_load(session, job, step, len(bad))
+            return await note_load(session, job, step, len(bad))
 
     async def load_map(self, job: int, step: int, over: int) -> StepLoad:
         """See `JobLedger`."""
@@ -82,11 +82,11 @@ class PostgresLoads:
         if done is not None:
             return done
         async with self._database.transaction() as session:
-            done = await _lock_step(session, job, step)
+            done = await lock_step(session, job, step)
             if done is not None:
                 return done
             await session.changed(_MAP, job, step, over, timeout=BULK_SECONDS)
-            return await _note_load(session, job, step, 0)
+            return await note_load(session, job, step, 0)
 
     async def load_reduce(self, job: int, step: int, over: int, group: int) -> StepLoad:
         """See `JobLedger`. Raises `NotFound` when step `over` is not loaded."""
@@ -97,11 +97,11 @@ class PostgresLoads:
         if tasks is None:
             raise NotFound(f"Step {over} of job {job} is not loaded.")
         async with self._database.transaction() as session:
-            done = await _lock_step(session, job, step)
+            done = await lock_step(session, job, step)
             if done is not None:
                 return done
             await session.changed(_REDUCE, job, step, over, tasks, group, timeout=BULK_SECONDS)
-            return await _note_load(session, job, step, 0)
+            return await note_load(session, job, step, 0)
 
     async def load_tasks(self, job: int, step: int, tasks: Sequence[tuple[AgentId | None, bytes]]) -> StepLoad:
         """See `JobLedger`."""
@@ -109,7 +109,7 @@ class PostgresLoads:
         if done is not None:
             return done
         async with self._database.transaction() as session:
-            done = await _lock_step(session, job, step)
+            done = await lock_step(session, job, step)
             if done is not None:
                 return done
             await session.changed(
@@ -123,7 +123,7 @@ class PostgresLoads:
                 [payload for _, payload in tasks],
                 timeout=BULK_SECONDS,
             )
-            return await _note_load(session, job, step, 0)
+            return await note_load(session, job, step, 0)
 
     async def task_count(self, job: int, step: int) -> int | None:
         """See `JobLedger`."""
@@ -149,14 +149,15 @@ def _load_of(row: Any | None, job: int) -> StepLoad | None:
     return None if row["tasks"] is None else StepLoad(tasks=row["tasks"], bad_rows=row["bad_rows"])
 
 
-async def _lock_step(session: Session, job: int, step: int) -> StepLoad | None:
+async def lock_step(session: Session, job: int, step: int) -> StepLoad | None:
     """Wait for any other load of the step to end; what it loaded, if it did. The job stays until we are done."""
     await session.value("SELECT pg_advisory_xact_lock(($1::bigint << 12) | $2::integer)", job, step)
     row = await session.row(_LOADED + " FOR KEY SHARE OF j", job, step)
     return _load_of(row, job)
 
 
-async def _note_load(session: Session, job: int, step: int, bad_rows: int) -> StepLoad:
+async def note_load(session: Session, job: int, step: int, bad_rows: int) -> StepLoad:
+    """Note that the tasks of a step are all there; how many."""
     tasks = await session.value(
         """INSERT INTO step_load (job, step, tasks, bad_rows)
            SELECT $1, $2, count(*), $3 FROM task WHERE job = $1 AND step = $2 RETURNING tasks""",
