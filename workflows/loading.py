@@ -5,27 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import orjson
 
 from colony.contracts import BadRow, StepLoad
 from colony.errors import BadInput
 from colony.jobs import JobPlan, StepKind, StepPlan
+from colony.ledger.histories import HistoryLedger
 from colony.ledger.port import JobLedger
 from workflows.contracts import TakeFrom
 from workflows.given_rows import ROWS
 from workflows.naming import about_file
+from workflows.retrying import taken_over
 from workflows.sources import read_rows
 
 _PAGE: Final = 1_000
 
 
-async def load_tasks_of(ledger: JobLedger, plan: JobPlan, step: StepPlan, takes: Sequence[TakeFrom] = ()) -> StepLoad:
+class LoadLedger(JobLedger, HistoryLedger, Protocol):
+    """What loading a step needs of the ledger."""
+
+
+async def load_tasks_of(ledger: LoadLedger, plan: JobPlan, step: StepPlan, takes: Sequence[TakeFrom] = ()) -> StepLoad:
     """Load one step; the same call again changes nothing. Raises `BadInput`, or what the ledger raises.
 
     `takes` says where the tasks come from when the plan leaves a choice.
     """
+    copied = await taken_over(ledger, plan, step)
+    if copied is not None:
+        return copied
     if step.kind is StepKind.LOAD:
         with about_file(PurePath(plan.source.path).name if plan.source is not None else ""):
             return await _load_source(ledger, plan, step)
@@ -46,7 +55,10 @@ async def _load_source(ledger: JobLedger, plan: JobPlan, step: StepPlan) -> Step
     """The rows of the source become the tasks of every map over this step, so they are written once, not twice."""
     loaded = StepLoad(tasks=0)
     bad: list[BadRow] = []
-    for number, target in enumerate(each for each in plan.steps if each.over == step.number):
+    targets = [each for each in plan.steps if each.over == step.number]
+    if not targets:
+        return loaded  # a job that only waits, asks and calls needs no rows
+    for number, target in enumerate(targets):
         rows: list[BadRow] = []
         written = await ledger.load_source(plan.job, target.number, _rows(plan, step, rows), [] if number else rows)
         if number == 0:
