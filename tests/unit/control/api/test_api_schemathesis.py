@@ -7,6 +7,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from colony.contracts import AgentSpec, Artifact, JobState
@@ -17,8 +18,8 @@ from control.api.app import build_app
 from control.api.edge import EdgeSettings
 from tests.unit.control.api.api_of_twins import KEY, twins
 
-EXAMPLES = 12
-"""Requests to each path and method: about 20 s for all of them."""
+EXAMPLES = 8
+"""Requests to each path and method: about 15 s for all of them on an idle machine."""
 
 
 async def fill(ledger: MemoryLedger) -> None:
@@ -52,4 +53,7 @@ def test_answers_are_as_described(case: Any) -> None:
     elif isinstance(case.body, dict) and case.body.get("mode") == "ask":
         case.body.setdefault("timeout", 0.01)
     # Of two ways to send the key this replaces one: tests of their own say who comes in.
-    case.call_and_validate(headers={"X-API-Key": KEY}, excluded_checks=[ignored_auth])
+    excluded = [ignored_auth, not_a_server_error]
+    answer = case.call_and_validate(headers={"X-API-Key": KEY}, excluded_checks=excluded)
+    # 503 and 504 are described; 500 is a fault of ours.
+    assert answer.status_code != 500
