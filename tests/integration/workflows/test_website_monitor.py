@@ -32,6 +32,7 @@ from ray_app.fleet import HostBatchRunner
 from ray_app.host import Host, open_host
 from ray_app.local_hosts import LocalHosts
 from tests.eventually import assert_eventually
+from tests.integration.workflows.conftest import keep_history
 from tests.servers.sites import Site, serve_sites
 from tests.servers.temporal import temporal_cli
 from workflows.activities_dispatch import DispatchActivities
@@ -183,6 +184,7 @@ async def test_down_and_up_again_is_told_once(watching: Opens) -> None:
         with pytest.raises(Cancelled):
             await await_job(here.client, handle.id, timeout=20)
         assert (await here.ledger.job(handle.id)).state is JobState.CANCELLED
+        await keep_history(here, handle.id, "website_monitor")
 
 
 async def test_sites_that_misbehave_are_found_and_hold_up_nobody(watching: Opens, tmp_path: Path) -> None:
@@ -313,6 +315,61 @@ async def test_any_arguments_fail_instead_of_hanging(
         assert code == 0, said
         with pytest.raises(BadInput, match="one argument"):
             await await_job(here.client, name, timeout=30)
+
+
+async def test_a_webhook_that_is_away_gets_all_of_it_later(watching: Opens) -> None:
+    async with serve_sites(2) as (site, hook), watching(site, hook) as here:
+        hook.post_status = 503
+        handle = await here.start(sites=[{"url": site.url, "name": "site"}], webhook=hook.url)
+        await here.reaches(handle, site="up")
+        site.mode = "error"
+        await here.reaches(handle, site="down")
+        tried = hook.requests
+        await assert_eventually(lambda: hook.requests > tried, 30)
+        hook.post_status = 204
+        await assert_eventually(lambda: hook.posts, 40)
+        assert [event["kind"] for event in hook.events] == ["site-down"]
+        told = [subject for subject, _ in here.facts if subject.startswith("colony.event.site-")]
+        assert told == ["colony.event.site-down.site"]
+
+
+async def test_a_webhook_that_refuses_is_given_up_and_the_next_event_is_told(watching: Opens) -> None:
+    async with serve_sites(2) as (site, hook), watching(site, hook) as here:
+        hook.post_status = 400
+        handle = await here.start(sites=[{"url": site.url, "name": "site"}], webhook=hook.url)
+        await here.reaches(handle, site="up")
+        site.mode = "error"
+        job = await here.job(handle)
+
+        async def given_up() -> bool:
+            return (await here.ledger.monitor_pulse(job)).failed_notices == 1
+
+        await assert_eventually(given_up, 40)
+        hook.post_status, site.mode = 200, "ok"
+        await assert_eventually(lambda: hook.posts, 40)
+        assert [event["kind"] for event in hook.events] == ["site-up"]
+
+
+async def test_watching_goes_on_when_the_worker_is_gone_for_a_while(watching: Opens) -> None:
+    async with serve_sites(1) as [site], watching(site, workers=False) as here:
+        stop = asyncio.Event()
+        first = asyncio.create_task(run_workers([workflow_worker(here.client)], stop))
+        handle = await here.start(sites=[{"url": site.url, "name": "site"}])
+        await here.reaches(handle, site="up")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        site.mode = "error"
+        seen = site.requests
+        stop = asyncio.Event()
+        second = asyncio.create_task(run_workers([workflow_worker(here.client)], stop))
+        await here.reaches(handle, 60, site="down")
+        assert site.requests > seen
+        job = await here.job(handle)
+        assert len(await here.ledger.alerts(job, 0.0)) == 1
+        tasks, done = (await here.ledger.outcome_multiplicity(job))[0]
+        assert tasks - done <= 1
+        stop.set()
+        await second
 
 
 async def test_a_source_file_lists_the_sites(watching: Opens) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony.config.model import FetchConfig
-from colony.errors import DeadlineExceeded, NotPermitted, Unavailable
+from colony.errors import CertificateInvalid, DeadlineExceeded, NotPermitted, Unavailable
 from colony.fetch import open_fetcher
 from colony.fetch.body import BodyReader
 
@@ -231,6 +231,39 @@ async def test_nobody_listens():
             await fetcher.get(f"http://127.0.0.1:{port}/?token=s3cret")
 
 
+async def test_a_post_is_sent_once_and_follows_nothing():
+    bodies: list[bytes] = []
+
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        bodies.append(head)
+        writer.write(b"HTTP/1.1 307 X\r\nLocation: /elsewhere\r\nContent-Length: 2\r\n\r\nno")
+
+    async with web_server(answer) as (port, heads), open_fetcher(allowing(port)) as fetcher:
+        got = await fetcher.post(f"http://127.0.0.1:{port}/hook", b"{}", {"X-Colony-Signature": "s"})
+    assert (got.status, got.content) == (307, b"")
+    assert len(heads) == 1
+    assert heads[0].startswith(b"POST /hook HTTP/1.1\r\n")
+    assert b"content-length: 2\r\n" in heads[0].lower()
+    assert b"x-colony-signature: s\r\n" in heads[0].lower()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/", "file:///etc/passwd", "http://user:pw@127.0.0.1:{port}/"])
+async def test_a_post_goes_nowhere_that_a_get_may_not(url: str):
+    async with web_server(page(b"secret")) as (port, heads), open_fetcher(FetchConfig()) as fetcher:
+        with pytest.raises(NotPermitted):
+            await fetcher.post(url.format(port=port), b"{}", {})
+    assert heads == []
+
+
+async def test_a_post_that_hangs_ends_in_time():
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    async with web_server(answer) as (port, _), open_fetcher(allowing(port)) as fetcher:
+        with pytest.raises(DeadlineExceeded):
+            await fetcher.post(f"http://127.0.0.1:{port}/", b"{}", {}, timeout=0.1)
+
+
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch):
     async with web_server(page(b"proxy")) as (proxy, asked), web_server(page(b"direct")) as (port, _):
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -263,10 +296,10 @@ async def test_https_tells_when_the_certificate_ends_and_checks_it(tmp_path: Pat
             got = await fetcher.get(f"https://site.example:{port}/")
             assert got.content == b"safe"
             assert got.certificate_expires is not None
-            with pytest.raises(Unavailable):
+            with pytest.raises(CertificateInvalid, match="not valid"):
                 await fetcher.get(f"https://other.example:{port}/")
         async with open_fetcher(config) as fetcher:
-            with pytest.raises(Unavailable):
+            with pytest.raises(CertificateInvalid, match="not valid"):
                 await fetcher.get(f"https://site.example:{port}/")
 
 

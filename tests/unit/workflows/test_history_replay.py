@@ -13,6 +13,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from colony.errors import ColonyError
+from workflows.monitor import WebsiteMonitor
 from workflows.pipeline import Pipeline
 from workflows.worker import SANDBOX
 
@@ -30,13 +31,14 @@ def test_histories_are_there() -> None:
         "approved",
         "paused",
         "called",
+        "website_monitor",
     }
 
 
 @pytest.mark.parametrize("name", HISTORIES)
 async def test_a_history_replays(name: str) -> None:
     replayer = Replayer(
-        workflows=[Pipeline],
+        workflows=[Pipeline, WebsiteMonitor],
         workflow_runner=SANDBOX,
         workflow_failure_exception_types=[ColonyError],
         data_converter=pydantic_data_converter,
