@@ -45,7 +45,8 @@ _SYSTEM: Final = (
 )
 _TITLE_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
-    "properties": {"title": {"type": "string", "minLength": 8, "maxLength": LONGEST_TITLE}},
+    # No bounds on its length: a grammar of bounded repeats makes llama.cpp several times slower.
+    "properties": {"title": {"type": "string"}},
     "required": ["title"],
     "additionalProperties": False,
 }
