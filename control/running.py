@@ -40,7 +40,7 @@ async def run_job(template: str, request: Any, workflow_id: str | None, *, wait:
                 "The input of a job is a JSON object.", remedy='For example: --input \'{"source": "a.csv"}\'.'
             )
         started = await start_job(client, template, cast("dict[str, Any]", request), workflow_id=workflow_id)
-        view = await _opened(client, started, ledger)
+        view = await opened_job(client, started, ledger)
         if not wait:
             return RunEnd(view, None, "")
         console.print(f"Job {view.job} · {template} · workflow {view.workflow_id}")
@@ -66,7 +66,7 @@ async def cancel_job(name: str) -> JobView:
         return view
 
 
-async def _opened(client: Client, started: StartedJob, ledger: Ledger) -> JobView:
+async def opened_job(client: Client, started: StartedJob, ledger: Ledger) -> JobView:
     """The job's row, or the error of a workflow that failed before it had one."""
     row = asyncio.create_task(wait_for_job(ledger, started.key, timeout=60.0), name="row of the job")
     end = asyncio.create_task(await_job(client, started.workflow_id), name="end of the job")

@@ -15,6 +15,7 @@ from colony.contracts import JobState, StepLoad
 from colony.errors import ColonyError, Permanent
 from colony.ids import Id, event_subject
 from colony.jobs import NORMAL_PRIORITY, JobPlan
+from colony.ledger.histories import HistoryLedger
 from colony.ledger.port import FleetLedger, JobLedger, LlmLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger
@@ -48,6 +49,7 @@ from workflows.opening import (
 )
 from workflows.policies import IO_SECONDS
 from workflows.reporting import artifacts_of
+from workflows.retrying import RetryInput, origin_of, retry_of
 from workflows.templates import templates_of
 from workflows.values import value_at
 
@@ -58,7 +60,7 @@ _LOOK_SECONDS = 3.0
 _NO_REQUEST: Mapping[str, Any] = {}
 
 
-class WorkLedger(JobLedger, LlmLedger, Protocol):
+class WorkLedger(JobLedger, HistoryLedger, LlmLedger, Protocol):
     """What these activities need of the ledger: jobs, and who started whom."""
 
 
@@ -119,6 +121,9 @@ class IoActivities:
 
     async def _opened(self, request: OpenJob) -> JobPlan:
         check_depth(request)
+        retry = retry_of(request.input)
+        if retry is not None:
+            return await self._reopened(request, retry)
         text, templates = request.input, self._templates
         if request.template == INLINE and INLINE not in templates:
             template, text = split_template(text)
@@ -135,9 +140,27 @@ class IoActivities:
         check_size(request, name, steps, source)
         if request.parent is not None:
             await self._ledger.adopt_job(request.key, request.parent.key)
+        if job.llm_tokens is not None:
+            await self._ledger.set_job_budget(request.key, job.llm_tokens)
         asked = {**job.model_dump(mode="json", exclude_unset=True), **values}
         plan = await self._ledger.open_job(request.key, request.workflow_id, name, steps, source, asked)
         return self._steered(plan, job, request)
+
+    async def _reopened(self, request: OpenJob, asked: RetryInput) -> JobPlan:
+        """A job that goes on with what another one left: its frozen steps and source, whatever is configured now."""
+        view = await self._ledger.job(asked.retry.job)
+        before = await self._ledger.plan(view.job)
+        origin = origin_of(asked.retry, request.template, view, before)
+        check_actions(before.steps, self._actions)
+        if self._fleet is not None:
+            check_agents(before.steps, await self._fleet.agent_counts())
+        if request.parent is not None:
+            await self._ledger.adopt_job(request.key, request.parent.key)
+        given = asked.model_dump(mode="json", exclude_unset=True)
+        plan = await self._ledger.open_job(
+            request.key, request.workflow_id, before.template, before.steps, before.source, given, origin
+        )
+        return self._steered(plan, asked, request)
 
     def _steered(self, plan: JobPlan, job: JobInput, request: OpenJob) -> JobPlan:
         """The plan with priority and tenant: of the input, else of the job that started this one."""
