@@ -9,6 +9,7 @@ from typing import Final
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.table import Table
 
 from colony.contracts import JobState, JobView
 from colony.errors import Permanent
@@ -19,6 +20,10 @@ from control.running import run_job
 from control.session import endpoints_here, ledger_here
 
 AGENTS: Final = 620
+_SHOWN: Final = (0, 1, 2, 3, 4, 8)
+"""Columns of the table of quality that fit a terminal."""
+_WORDS_AGAIN: Final = 7
+"""Column from which on there are words again."""
 EXAMPLE: Final = Path(__file__).resolve().parents[1] / "examples" / "garden"
 
 
@@ -43,10 +48,24 @@ def print_posts(console: Console, files: list[Path]) -> None:
     console.rule("One of them")
     console.print(Markdown(posts[0].read_text(encoding="utf-8").split("---\n", 2)[2]))
     console.rule()
-    console.print(Markdown(named["quality.md"].read_text(encoding="utf-8").split("\n## ", 1)[0]))
+    console.print(_table(named["quality.md"].read_text(encoding="utf-8")))
     console.print("\n[bold]The posts[/]")
     for path in (named["index.md"], named["quality.md"], *sorted(posts)):
         console.print(f"  {_short(path)}", highlight=False, soft_wrap=True)
+
+
+def _table(quality: str) -> Table:
+    """The rows of the table in `quality.md`, one line each."""
+    lines = [line for line in quality.split("\n## ", 1)[0].splitlines() if line.startswith("| ")]
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    table = Table(box=None, pad_edge=False)
+    for place, name in enumerate(header):
+        table.add_column(
+            name, justify="right" if 0 < place < _FIRST_WORDS else "left", overflow="ellipsis", no_wrap=True
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _laid_out() -> Path:
