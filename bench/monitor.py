@@ -59,7 +59,8 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
             finally:
                 source.unlink(missing_ok=True)
                 await cancel_job(client, started.workflow_id)
-    raw = max(0.0, sum(busy.values()) - sum(idle.values()))
+    # Only what a process takes more than idle counts, so that one that was busy with something else hides nothing.
+    raw = sum(max(0.0, used - idle.get(name, 0.0)) for name, used in busy.items())
     share = raw * interval / INTERVAL
     console.print(f"  {checks} checks in {measured:.0f} s, {share:.1%} of a core at {INTERVAL:.0f} s", highlight=False)
     return BenchResult(
