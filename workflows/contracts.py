@@ -36,6 +36,8 @@ class JobInput(Frozen):
     """1 (first) to 5 (last); 3 when left out."""
     tenant: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
     """For whom it runs: tenants of a priority get a fair share each."""
+    llm_tokens: int | None = Field(default=None, ge=1, le=10**15)
+    """Tokens of language models it and all it starts may use; `gateway.limits.job_tokens` when left out."""
 
 
 class ParentNote(Frozen):

@@ -41,7 +41,10 @@ class Limits:
                 raise Overloaded(
                     "What is left of the job's tokens is reserved by its other requests.", retry_after=SETTLES
                 )
-            raise BudgetSpent("The job has used up its tokens.", remedy="Raise gateway.limits.job_tokens.")
+            raise BudgetSpent(
+                "The job has used up its tokens.",
+                remedy="Give it more: `llm_tokens` in its input, or gateway.limits.job_tokens.",
+            )
         if not verdict.degrade:
             return ticket.targets
         if not ticket.cheaper:

@@ -14,9 +14,10 @@ from colony.contracts import BatchProgress, BatchReport, BatchRequest, JobState
 from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotFound, Overloaded, Permanent
 from colony.ledger.memory import MemoryLedger
+from colony.llm.contracts import JobBudget
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
-from workflows.contracts import CancelJob, CloseJob, OpenJob, StepRef
+from workflows.contracts import CancelJob, CloseJob, OpenJob, ParentNote, StepRef
 
 REQUEST = BatchRequest(job=1, key="k", step=1, first=0, end=10)
 
@@ -153,3 +154,18 @@ async def test_refused_jobs_have_a_closed_row_that_says_why(tmp_path: Path) -> N
     with pytest.raises(NotFound, match="no workflow template"):
         await run(io.open_job, opening("no id \0", {}).model_copy(update={"key": "unfit"}))
     assert len(await ledger.jobs()) == 1 + len(refused)
+
+
+async def test_a_job_brings_its_own_budget_of_tokens_for_it_and_all_it_starts(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text\ngood\n")
+    ledger = MemoryLedger(SystemClock())
+    io = IoActivities(ledger, Config(), [tmp_path])
+    given = {"source": "a.csv", "llm_tokens": 5000}
+    await ActivityEnvironment().run(io.open_job, opening("review_analysis", given).model_copy(update={"key": "top"}))
+    child = opening("review_analysis", {"source": "a.csv"})
+    child = child.model_copy(update={"key": "child", "parent": ParentNote(key="top", depth=1)})
+    await ActivityEnvironment().run(io.open_job, child)
+    assert await ledger.job_budgets("child") == [JobBudget("child", "top", None, 0), JobBudget("top", "", 5000, 0)]
+    for wrong in (0, -1, 1.5, "many"):
+        with pytest.raises(BadInput, match="llm_tokens"):
+            await ActivityEnvironment().run(io.open_job, opening("review_analysis", {**given, "llm_tokens": wrong}))
