@@ -28,6 +28,7 @@ from colony.llm.port import (
     LanguageModel,
 )
 from colony.llm.structured import chat_structured
+from colony.llm.trace import traceparent
 from colony.messaging.durable import deliver
 from colony.messaging.port import Envelope, Messenger
 from ray_app.population import AgentCell, LiveAgent
@@ -173,7 +174,7 @@ class HostContext:
     def llm(self) -> Model:
         """See `AgentContext`."""
         cell = self._cell
-        caller = Caller(agent=cell.agent_id, agent_type=cell.kind.name, job=self._key)
+        caller = Caller(agent=cell.agent_id, agent_type=cell.kind.name, job=self._key, trace=traceparent(self._key))
         return AgentModel(self._around, caller, cell.kind.config.tier, self._deadline)
 
     @property

@@ -187,7 +187,8 @@ class Calls:
         trail.granted(grant)
         seconds = min(self._config(grant.target.backend).timeout, max(trail.left, 0.001))
         body = fittings[grant.target].body
-        return grant, BackendCall(kind=ask.kind, model=grant.target.model, body=body, seconds=seconds)
+        call = BackendCall(kind=ask.kind, model=grant.target.model, body=body, seconds=seconds, trace=ask.caller.trace)
+        return grant, call
 
     async def _failed(self, grant: Grant, error: BaseException, call: BackendCall, trail: Trail) -> None:
         outcome = type(error).__name__ if isinstance(error, ColonyError) else CANCELLED

@@ -166,6 +166,8 @@ class BackendCall(Frozen):
     body: Body
     """OpenAI's shape without `model` and `stream`."""
     seconds: float = Field(gt=0)
+    trace: str = ""
+    """W3C `traceparent` to send along; empty for none."""
 
 
 class CallRecord(Frozen):

@@ -54,7 +54,8 @@ class OpenAIBackend:
 
     async def answer(self, call: BackendCall) -> Body:
         """See `Backend`. A whole answer may be silent until it is there: only the time of the call bounds the wait."""
-        data = await self._wire.post(PATHS[call.kind], request_body(call, stream=False), seconds=self._seconds(call))
+        body = request_body(call, stream=False)
+        data = await self._wire.post(PATHS[call.kind], body, seconds=self._seconds(call), trace=call.trace)
         try:
             return whole_answer(call, data)
         except Refused as refused:
@@ -68,7 +69,7 @@ class OpenAIBackend:
         body = request_body(call, stream=True)
         try:
             async with self._wire.opened(
-                "POST", PATHS[call.kind], body, seconds=self._seconds(call), streams=True
+                "POST", PATHS[call.kind], body, seconds=self._seconds(call), streams=True, trace=call.trace
             ) as incoming:
                 await self._check_kind(incoming)
                 while not pieces.done:

@@ -94,18 +94,26 @@ class Wire:
         async with self.opened("GET", path, None, seconds=seconds) as incoming:
             return await incoming.whole(self._silence)
 
-    async def post(self, path: str, body: dict[str, Any], *, seconds: float) -> bytes:
+    async def post(self, path: str, body: dict[str, Any], *, seconds: float, trace: str = "") -> bytes:
         """The body of the answer to a call that comes in one piece: until it begins only `seconds` bounds the wait."""
-        async with self.opened("POST", path, body, seconds=seconds) as incoming:
+        async with self.opened("POST", path, body, seconds=seconds, trace=trace) as incoming:
             return await incoming.whole(self._silence)
 
     @asynccontextmanager
     async def opened(
-        self, method: str, path: str, body: dict[str, Any] | None, *, seconds: float, streams: bool = False
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        *,
+        seconds: float,
+        streams: bool = False,
+        trace: str = "",
     ) -> AsyncGenerator[Incoming]:
         """The answer as soon as its head says 200. An answer not read to its end closes the connection.
 
-        With `streams`, `silence` counts from the start: a stream has something to say soon.
+        With `streams`, `silence` counts from the start: a stream has something to say soon. `trace` is a W3C
+        `traceparent` that is sent along.
         """
         timeout = aiohttp.ClientTimeout(
             total=seconds,
@@ -114,6 +122,8 @@ class Wire:
             ceil_threshold=float("inf"),
         )
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if trace:
+            headers["traceparent"] = trace
         if streams and self._plain:
             # llama.cpp closes the connection after a stream, all the same what it says: a call sent on it at that
             # moment is lost. A new one costs little where nothing is encrypted.

@@ -116,6 +116,13 @@ async def test_an_answer_and_its_record() -> None:
         assert await s.idle()
 
 
+async def test_the_trace_of_the_caller_goes_with_the_call() -> None:
+    async with stage() as s:
+        asked = ask("one")
+        await s.gate.answer(asked.model_copy(update={"caller": Caller(name="me", trace="00-aa-bb-01")}))
+        assert s.a[0].calls[0].trace == "00-aa-bb-01"
+
+
 async def test_a_stream_says_the_same_piece_by_piece() -> None:
     async with stage() as s:
         pieces = await s.gate.open(ask("one two three"))

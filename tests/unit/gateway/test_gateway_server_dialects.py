@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from colony.config.gateway import BackendConfig
-from colony.errors import NotFound, Unavailable
+from colony.errors import ColonyError, NotFound, Unavailable
 from ray_app.gateway.backends.open import speaking_openai
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Kind
 from ray_app.gateway.ports import Backend
@@ -115,3 +115,17 @@ async def test_llama_cpp_is_asked_once_however_many_call() -> None:
         body = {"prompt": "a b"}
         await asyncio.gather(*(backend.prompt_size(Kind.COMPLETION, "m", body) for _ in range(5)))
         assert len([one for one in server.requests if b"/v1/models" in one[:30]]) == 1
+
+
+@pytest.mark.parametrize("kind", ["openai", "vllm"])
+async def test_the_trace_of_a_caller_is_sent_along(kind: str) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    async with opened(kind, {}) as (backend, server):
+        for given in ("", trace):
+            call = BackendCall(kind=Kind.CHAT, model="m", body=CHAT, seconds=5, trace=given)
+            with pytest.raises(ColonyError):
+                await backend.answer(call)
+            with pytest.raises(ColonyError):
+                await anext(backend.stream(call))
+        heads = [request.partition(b"\r\n\r\n")[0].lower() for request in server.requests]
+    assert [f"traceparent: {trace}".encode() in head for head in heads] == [False, False, True, True]

@@ -8,6 +8,7 @@ import pytest
 
 from colony.errors import DeadlineExceeded, Overloaded, PromptTooLong
 from colony.llm.scripted import ScriptedModel
+from colony.llm.trace import traceparent
 from tests.unit.ray_app.fleet_fixture import World
 
 SHAPE: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -29,6 +30,7 @@ async def test_a_call_carries_agent_type_job_tier_and_the_time_left() -> None:
     await chatted(model, seconds=7.0, temperature=0.4, seed=3, cache="always", priority=1, model="tiny")
     call = model.calls[0]
     assert (call.caller.agent, call.caller.agent_type, call.caller.job) == ("chatter-00000", "chatter", "run-1")
+    assert call.caller.trace.split("-")[1] == traceparent("run-1").split("-")[1]
     assert (call.tier, call.model, call.temperature, call.seed) == ("fast", "tiny", 0.4, 3)
     assert (call.cache, call.priority) == ("always", 1)
     assert 0 < call.timeout <= 7.0, "no call outlives its task"
