@@ -59,12 +59,13 @@ def _table(quality: str) -> Table:
     lines = [line for line in quality.split("\n## ", 1)[0].splitlines() if line.startswith("| ")]
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     table = Table(box=None, pad_edge=False)
-    for place, name in enumerate(header):
+    for place in _SHOWN:
+        wide = len(header[place]) if place else None
         table.add_column(
-            name, justify="right" if 0 < place < _FIRST_WORDS else "left", overflow="ellipsis", no_wrap=True
+            header[place], justify="right" if 0 < place < _WORDS_AGAIN else "left", no_wrap=True, min_width=wide
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[place] for place in _SHOWN))
     return table
 
 

@@ -28,7 +28,9 @@ _MARKUP: Final = (
     (re.compile(r":[\w:]+:`~?\.?([^`<]+?)(?:\s*<[^>`]*>)?`"), r"\1"),
     (re.compile(r"``([^`]+)``"), r"\1"),
     (re.compile(r"`([^`]+)`_{0,2}"), r"\1"),
-    (re.compile(r"(\*{1,3}|(?<!\w)_{1,2})(?=\S)([^*_]+?)(?<=\S)\1(?!\w)"), r"\2"),
+    (re.compile(r"(\*{1,3}|(?<!\w)_)(?=[^\s_])([^*_]+?)(?<=\S)\1(?!\w)"), r"\2"),
+    # A single word between double underscores is a name of Python, not bold.
+    (re.compile(r"(?<!\w)__(?=\S)([^*_]+\s[^*_]+?)(?<=\S)__(?!\w)"), r"\1"),
 )
 _STRANGE: Final = re.compile(r"[{}<>|\\=~^]|::|https?://")
 _SPACES: Final = re.compile(r"\s+")

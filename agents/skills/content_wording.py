@@ -163,7 +163,7 @@ class _Writing:
         kept: list[Sentence] = []
         for text in sentences(clean_text(answer.text)[:2_000]):
             flat = " ".join(text.split())
-            if not flat.endswith((".", "!", "?")) or _FOREIGN.search(flat) or word_count(flat) < 4:
+            if not flat.endswith((".", "!", "?")) or _FOREIGN.search(flat) or word_count(flat) < 4 or _goes_round(flat):
                 continue
             found = best_source(flat, [passage.text for passage in passages])
             sentence = None if found is None else Sentence(text=flat, cites=passages[found[0]].number, by=answer.model)
@@ -235,6 +235,12 @@ def usable_title(said: str, topic: Topic, passages: Sequence[str]) -> str:
         title = title.lower()  # titles In Capitals
     title = title[:1].upper() + title[1:]
     return "" if title.casefold() == title_of(topic).casefold() else title
+
+
+def _goes_round(text: str) -> bool:
+    """Whether a sentence says the same words again and again, as small models do."""
+    said = stems(text)
+    return len(set(said)) < 0.75 * len(said)
 
 
 def _says_same(line: Sentence, others: Sequence[Sentence]) -> bool:

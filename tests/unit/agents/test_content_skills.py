@@ -61,6 +61,12 @@ def test_prose_of_markdown_is_read_with_headings_and_lines_and_nothing_else() ->
     assert found[1].text.endswith("nobody knows for how long.")
 
 
+def test_names_of_python_keep_their_underscores_and_bold_does_not() -> None:
+    text = "The method __sub__() is __very often__ called by **operators** and by _functions_ of a class.\n"
+    (found,) = paragraphs_of("a.txt", text)
+    assert found.text == "The method __sub__() is very often called by operators and by functions of a class."
+
+
 def test_underlined_headings_and_pages_of_html_are_read_too() -> None:
     rst = (
         "Bees\n====\n\nBees fly far and like flowers in the sun very much.\n\nHoney\n-----\n\nCode::\n\n    honey = 1\n"
