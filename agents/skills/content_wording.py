@@ -36,6 +36,7 @@ _SHOWN: Final = 700
 _COVERED: Final = 0.5
 """Share of the telling words of an extract that a model's sentence must have to take its place."""
 _TITLE_TOKENS: Final = 32
+_UNFINISHED: Final = re.compile(r"[(),;]|\b(?:a|an|the|of|in|to|and|or|for|with|by|that|which|only)$", re.IGNORECASE)
 _ITS_OWN: Final = frozenset(stems("guide tips how why what your best simple practical keep make good better"))
 """Words a title may have that no passage has."""
 
@@ -81,8 +82,8 @@ class Wording(Frozen):
     """Most sections a model words, the first ones."""
     tokens: int = Field(default=80, ge=20, le=200)
     """Most tokens of an introduction or a section."""
-    seconds: float = Field(default=240.0, gt=0, le=3600)
-    """Most time for all calls of a post."""
+    seconds: float = Field(default=60.0, gt=0, le=3600)
+    """Most time for all calls of a post: what has not come by then stays an extract."""
     tier: Literal["", "fast", "standard", "complex"] = ""
 
 
@@ -225,6 +226,8 @@ def usable_title(said: str, topic: Topic, passages: Sequence[str]) -> str:
     """
     title = one_line(clean_text(said), 2 * LONGEST_TITLE).strip(" .\"'*_:")
     if not 8 <= len(title) <= LONGEST_TITLE or _FOREIGN.search(title) or any(map(str.isdigit, title)):
+        return ""
+    if _UNFINISHED.search(title):
         return ""
     words = set(stems(title))
     own = set(stems(topic.topic))

@@ -155,6 +155,8 @@ async def test_passages_stand_between_marks_and_cannot_close_them() -> None:
         ("How to make good compost", "How to make good compost"),
         ("10 tips for compost", ""),
         ("Compost", ""),
+        ("How to make compost of (scraps,", ""),
+        ("Making compost of", ""),
         ("Buy compost at www.shop.com", ""),
         ("The history of ancient Rome", ""),
         ("Compost and the French revolution", ""),
