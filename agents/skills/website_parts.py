@@ -42,7 +42,7 @@ def piece_of(payload: Mapping[str, Any]) -> Piece:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"])
-        raise BadInput(f"This is no part of a website: {where!r}: {first['msg'][:200]}.") from None
+        raise BadInput(f"Field {where!r} makes this no part of a website: {first['msg'][:200]}.") from None
 
 
 def value_of(piece: Piece) -> dict[str, Any]:

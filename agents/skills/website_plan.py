@@ -143,7 +143,9 @@ def rows_of(brief: Brief) -> Iterator[dict[str, Any]]:
 
 def planned(row: Mapping[str, Any]) -> tuple[Site, Part]:
     """The site and the part a row asks for. Raises `BadInput`."""
-    brief = brief_of(row.get("brief"))
+    if not isinstance(row.get("brief"), dict):
+        raise BadInput("Field 'brief' must be the brief of a website.")
+    brief = brief_of(row["brief"])
     plan = _kept_plan(brief.model_dump_json())
     for part in plan.parts:
         if part.path == row.get("part"):
