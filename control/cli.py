@@ -29,6 +29,7 @@ from control.commands import (
     stack,
     steer,
     templates,
+    why,
 )
 from control.exit import NOT_NOW, WRONG
 
@@ -44,6 +45,7 @@ COMMANDS = (
     schedule,
     messages,
     retry,
+    why,
     templates,
     deploy,
     fleet,

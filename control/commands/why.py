@@ -1,0 +1,37 @@
+"""`colony why`: what a job or a task waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("why")(why)
+
+
+def why(
+    name: Annotated[str, typer.Argument(help="A job (number, key, workflow id), or a task as JOB/STEP/SEQ.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Say what a job or a task waits for, since when, and what would free it."""
+    from control.why import spoken  # the clients behind it take a second to import
+    from control.why_facts import explain
+
+    found = asyncio.run(explain(name))
+    if as_json:
+        reasons = [reason.model_dump(mode="json") for reason in found.reasons]
+        fields = {"job": found.job.job, "state": found.job.state, "task": found.task, "reasons": reasons}
+        print(json.dumps(fields))  # noqa: T201 -- output of the command
+        return
+    where = f"Task {found.task} of job {found.job.job}" if found.task else f"Job {found.job.job}"
+    lines = [f"{where} ({found.job.template}) waits for", *spoken(found.reasons, time.time())]
+    console.print("\n".join(lines), markup=False, highlight=False)

@@ -1,0 +1,118 @@
+"""Gathers what `control.why` decides from: ledger, Temporal, gateway. Whoever is away is named, not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from colony.contracts import JobState, JobView
+from colony.errors import BadInput, ColonyError, NotFound
+from colony.ledger.port import Ledger
+from colony.llm.gateway_client import open_gateway
+from control import session
+from control.llm_view import BackendState
+from control.why import JobFacts, Reason, why_job, why_task
+from ray_app.reconciler import LEADER
+from workflows.client import connect, job_progress
+from workflows.contracts import Progress
+from workflows.policies import DISPATCH_QUEUE, IO_QUEUE
+from workflows.standing import PendingWork, QueueDepth, pending_work, queue_depth
+
+_SECONDS = 5.0
+"""How long one who is asked may take."""
+
+
+class Answered(NamedTuple):
+    """What was asked about, and why it waits."""
+
+    job: JobView
+    task: str
+    """`STEP/SEQ`; empty for the whole job."""
+    reasons: tuple[Reason, ...]
+
+
+async def explain(name: str) -> Answered:
+    """What a job, or a task `JOB/STEP/SEQ`, waits for. Raises `NotFound`, `BadInput`; `Unavailable` of the ledger."""
+    async with session.ledger_here() as ledger:
+        view, task = await _named(ledger, name)
+        facts = await gather(ledger, view)
+        if not task:
+            return Answered(view, "", why_job(facts))
+        number, step, seq = _place(view, task)
+        history = await ledger.task_history(view.job, number, seq)
+        return Answered(view, task, why_task(facts, step, seq, history))
+
+
+async def _named(ledger: Ledger, name: str) -> tuple[JobView, str]:
+    """The job, and `STEP/SEQ` if a task is meant; workflow ids may hold strokes, too."""
+    try:
+        return await ledger.job(name), ""
+    except NotFound:
+        job, *task = name.rsplit("/", 2)
+        if len(task) != len(("step", "seq")):
+            raise
+        return await ledger.job(job), "/".join(task)
+
+
+def _place(view: JobView, task: str) -> tuple[int, str, int]:
+    named, _, text = task.partition("/")
+    step = next((each for each in view.steps if named in (each.name, str(each.number))), None)
+    if step is None:
+        raise NotFound(f"Job {view.job} has no step {named[:64]!r}.")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadInput(f"{text[:40]!r} is no number of a task.", remedy="Ask for JOB/STEP/SEQ.")
+    return step.number, step.name, int(text)
+
+
+async def gather(ledger: Ledger, view: JobView) -> JobFacts:
+    """The facts about a job."""
+    if view.state is not JobState.RUNNING:
+        return JobFacts(view=view)
+    trouble: list[str] = []
+    (progress, pending, queues), backends = await asyncio.gather(_temporal(view, trouble), _gateway(trouble))
+    owners = await ledger.shard_owners()
+    return JobFacts(
+        view=view,
+        progress=progress,
+        trouble=tuple(trouble),
+        pending=pending,
+        queues=queues,
+        leases=tuple(await ledger.leases()),
+        unowned=sum(not owner.incarnation for owner in owners),
+        dispatcher=await ledger.is_led(LEADER),
+        backends=backends,
+    )
+
+
+async def _temporal(
+    view: JobView, trouble: list[str]
+) -> tuple[Progress | None, tuple[PendingWork, ...], tuple[QueueDepth, ...]]:
+    progress: Progress | None = None
+    pending: tuple[PendingWork, ...] = ()
+    queues: tuple[QueueDepth, ...] = ()
+    try:
+        async with connect(session.endpoints_here().temporal, timeout=_SECONDS) as client:
+            pending = await pending_work(client, view.workflow_id)
+            queues = tuple([await queue_depth(client, queue) for queue in (DISPATCH_QUEUE, IO_QUEUE)])
+            async with asyncio.timeout(_SECONDS):
+                progress = await job_progress(client, view.workflow_id)
+    except TimeoutError:
+        trouble.append("no worker answered in time")
+    except ColonyError as error:
+        trouble.append(error.message[:200])
+    return progress, pending, queues
+
+
+async def _gateway(trouble: list[str]) -> dict[str, BackendState]:
+    endpoint = session.endpoints_here().gateway
+    if endpoint is None:
+        return {}
+    try:
+        async with asyncio.timeout(_SECONDS), open_gateway(endpoint) as gateway:
+            backends = (await gateway.state()).get("backends", {})
+        return {str(name): BackendState.model_validate(state) for name, state in backends.items()}
+    except (ColonyError, TimeoutError, ValidationError) as error:
+        trouble.append(f"the gateway: {type(error).__name__}")
+        return {}
