@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -17,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import monitor_contracts as contracts
     from workflows import names
     from workflows.contracts import CancelJob, CloseJob, JobResult, Progress, Range
+    from workflows.monitor_boundary import input_text, resumed_of
     from workflows.monitor_contracts import (
         CHECK_STEP,
         ChangeSites,
@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.monitor_lanes import Lanes
     from workflows.monitor_notices import Teller
     from workflows.monitoring import DAY, wake_in
-    from workflows.policies import MAX_INPUT, io_options, should_continue_as_new
+    from workflows.policies import io_options, should_continue_as_new
     from workflows.translate import final, to_colony_error
 
 _SHORT = 60.0
@@ -159,9 +159,9 @@ class WebsiteMonitor:
     async def _open(self, given: tuple[Any, ...]) -> tuple[int, tuple[LaneRange, ...]]:
         """The job, and the checks that the run before left under way."""
         info = workflow.info()
-        resumed = _resumed(given) if info.continued_run_id else None
+        resumed = resumed_of(given) if info.continued_run_id else None
         if resumed is None:
-            request = OpenMonitor(input=_input_text(given), key=self._key, workflow_id=info.workflow_id, now=_now())
+            request = OpenMonitor(input=input_text(given), key=self._key, workflow_id=info.workflow_id, now=_now())
             opened = await workflow.execute_activity(
                 contracts.OPEN_MONITOR, request, result_type=MonitorOpened, **io_options(_SHORT)
             )
@@ -286,27 +286,3 @@ def _is_full(*, busy: bool) -> bool:
 
 def _now() -> float:
     return workflow.now().timestamp()
-
-
-def _input_text(given: tuple[Any, ...]) -> str:
-    """The JSON text of what a user handed in: exactly one object."""
-    remedy = 'Hand in one JSON object, such as {"sites": [{"url": "https://example.com"}]}.'
-    if len(given) != 1 or not isinstance(given[0], dict):
-        raise BadInput("The workflow takes one argument, a JSON object.", remedy=remedy)
-    text = json.dumps(given[0])
-    if len(text) > MAX_INPUT:
-        raise BadInput(
-            f"The input has {len(text):,} bytes; at most {MAX_INPUT:,} are allowed.",
-            remedy="List the sites in a file below a data root and name it as source.",
-        )
-    return text
-
-
-def _resumed(given: tuple[Any, ...]) -> MonitorResume | None:
-    """What the run before handed over, or None when this is the input of a user (a retry or cron run)."""
-    if len(given) != 1 or not isinstance(given[0], dict) or "resume" not in given[0]:
-        return None
-    try:
-        return MonitorResume.model_validate(given[0])
-    except ValidationError:
-        return None

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from colony.errors import NotFound
 from colony.ids import Id
-from colony.ledger.postgres_connection import Database, Session
+from colony.ledger.postgres_connection import Database
+from colony.ledger.postgres_site_rounds import save_alerts, save_sites
 from colony.ledger.sites import CheckedSite, MonitorPulse, MonitorRow, TickRows
 from colony.ledger.validation import clean_text
 from colony.sites import AlertRow, CheckRow, NoticeRow, SiteMemory, SiteRow, SiteSpec, SiteState, day_report
@@ -38,28 +39,6 @@ ON CONFLICT (job, site) DO UPDATE SET
     memory = CASE WHEN s.url = excluded.url THEN s.memory ELSE excluded.memory END,
     checking = CASE WHEN s.url = excluded.url THEN s.checking END
 RETURNING (xmax = 0)"""
-
-_UPDATE: Final = """
-UPDATE site SET memory = u.memory, due_at = u.due_at, checking = u.checking
-  FROM unnest($2::text[], $3::bytea[], $4::float8[], $5::integer[]) AS u (site, memory, due_at, checking)
- WHERE site.job = $1 AND site.site = u.site"""
-
-_COUNT: Final = """
-INSERT INTO site_check AS c (job, hour, site, bucket, checks, up, seconds)
-SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::smallint[], $5::integer[], $6::integer[], $7::float8[])
-ON CONFLICT (job, hour, site, bucket) DO UPDATE SET
-    checks = c.checks + excluded.checks, up = c.up + excluded.up, seconds = c.seconds + excluded.seconds"""
-
-_OPEN: Final = """
-INSERT INTO alert AS a (job, site, state, worst, reason, opened_at)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::float8[])
-ON CONFLICT (job, site) WHERE closed_at IS NULL DO UPDATE SET
-    state = excluded.state, reason = excluded.reason, changes = a.changes + 1,
-    worst = CASE WHEN a.worst = 'down' THEN a.worst ELSE excluded.worst END"""
-
-_NOTICE: Final = """
-INSERT INTO site_notice (job, site, kind, at, url, before, reason)
-SELECT $1, n.* FROM unnest($2::text[], $3::text[], $4::float8[], $5::text[], $6::text[], $7::text[]) AS n"""
 
 _ALERTS: Final = """
 SELECT alert, site, state, worst, reason, opened_at, closed_at, changes FROM alert
@@ -131,8 +110,8 @@ class PostgresSites:
                 raise NotFound(f"Job {rows.job} watches no sites.")
             if kept["tick"] >= rows.tick:
                 return kept["reply"]
-            await _save_sites(session, rows)
-            await _save_alerts(session, rows)
+            await save_sites(session, rows)
+            await save_alerts(session, rows)
             if rows.tasks:
                 await session.changed(
                     """INSERT INTO task (job, step, seq, payload)
@@ -241,61 +220,6 @@ class PostgresSites:
             "DELETE FROM artifact WHERE job = $1 AND name ~ '^report-\\d{4}-\\d\\d-\\d\\d[.]' AND name < $2",
             job,
             day_report(before),
-        )
-
-
-async def _save_sites(session: Session, rows: TickRows) -> None:
-    if rows.updates:
-        await session.changed(
-            _UPDATE,
-            rows.job,
-            [row.site for row in rows.updates],
-            [row.memory.model_dump_json().encode() for row in rows.updates],
-            [row.due_at for row in rows.updates],
-            [row.checking for row in rows.updates],
-        )
-    if rows.checks:
-        await session.changed(
-            _COUNT,
-            rows.job,
-            [row.hour for row in rows.checks],
-            [row.site for row in rows.checks],
-            [row.bucket for row in rows.checks],
-            [row.checks for row in rows.checks],
-            [row.up for row in rows.checks],
-            [row.seconds for row in rows.checks],
-        )
-
-
-async def _save_alerts(session: Session, rows: TickRows) -> None:
-    if rows.opened:
-        await session.changed(
-            _OPEN,
-            rows.job,
-            [row.site for row in rows.opened],
-            [row.state.value for row in rows.opened],
-            [row.worst.value for row in rows.opened],
-            [clean_text(row.reason) for row in rows.opened],
-            [row.opened_at for row in rows.opened],
-        )
-    if rows.closed:
-        await session.changed(
-            """UPDATE alert SET closed_at = c.at, state = 'up' FROM unnest($2::text[], $3::float8[]) AS c (site, at)
-                WHERE alert.job = $1 AND alert.site = c.site AND closed_at IS NULL""",
-            rows.job,
-            [site for site, _ in rows.closed],
-            [at for _, at in rows.closed],
-        )
-    if rows.notices:
-        await session.changed(
-            _NOTICE,
-            rows.job,
-            [row.site for row in rows.notices],
-            [row.kind for row in rows.notices],
-            [row.at for row in rows.notices],
-            [row.url for row in rows.notices],
-            [row.before for row in rows.notices],
-            [clean_text(row.reason) for row in rows.notices],
         )
 
 
