@@ -16,7 +16,8 @@ from colony.errors import ColonyError, Permanent
 from colony.ids import Id, event_subject
 from colony.jobs import NORMAL_PRIORITY, JobPlan
 from colony.ledger.histories import HistoryLedger
-from colony.ledger.port import FleetLedger, JobLedger, LlmLedger
+from colony.ledger.llm import LlmLedger
+from colony.ledger.port import FleetLedger, JobLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger
 from workflows import names

@@ -9,7 +9,7 @@ import structlog
 
 from colony.clock import Clock
 from colony.errors import BadInput, ColonyError
-from colony.ledger.port import LlmLedger
+from colony.ledger.llm import LlmLedger
 from colony.llm.contracts import JobBudget
 from ray_app.gateway.budgets import Budgets
 from ray_app.gateway.contracts import Ended, Grant, Ticket

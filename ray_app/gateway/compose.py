@@ -17,7 +17,7 @@ from colony.config.endpoints import Endpoints, read_endpoints, read_secret
 from colony.config.load import load_config
 from colony.config.model import Config
 from colony.errors import BadInput, Transient
-from colony.ledger.port import LlmLedger
+from colony.ledger.llm import LlmLedger
 from colony.ledger.postgres import PostgresLedger, open_ledger
 from colony.lifecycle import Vitals
 from ray_app.gateway.api.settings import ApiSettings

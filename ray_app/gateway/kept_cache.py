@@ -13,7 +13,7 @@ import structlog
 from colony.clock import Clock
 from colony.config.gateway import CacheConfig
 from colony.errors import ColonyError
-from colony.ledger.port import LlmLedger
+from colony.ledger.llm import LlmLedger
 from colony.lifecycle import Vitals, task_owner
 from colony.llm.contracts import CachedAnswer
 from ray_app.gateway.cache import AnswerCache, KeptAnswer

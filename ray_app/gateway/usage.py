@@ -12,7 +12,7 @@ import structlog
 
 from colony.clock import Clock
 from colony.errors import ColonyError, Transient
-from colony.ledger.port import LlmLedger
+from colony.ledger.llm import LlmLedger
 from colony.lifecycle import Vitals, task_owner
 from colony.llm.contracts import LlmCall
 from ray_app.gateway.contracts import CallRecord
