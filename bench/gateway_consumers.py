@@ -74,7 +74,7 @@ async def _consumer(server: Server, number: int, end: float, tally: _Tally) -> N
                 tally.dishonest += not wait
                 await asyncio.sleep(min(float(wait or 1.0), max(0.0, end - time.monotonic())))
                 continue
-            if reply.status != 200:  # noqa: PLR2004 -- HTTP's own number
+            if reply.status != 200:
                 tally.errors[reply.body[:200].decode(errors="replace")] += 1
                 continue
             tally.tokens += tokens_of(reply, stream=False)

@@ -19,7 +19,6 @@ from control.exit import FAILED_JOB
 
 if TYPE_CHECKING:
     from colony.contracts import DeadMessage, JobState, JobView  # takes a moment to import
-    from control.results import Form
 
 console = Console()
 
@@ -126,7 +125,7 @@ def results(
         for path in asyncio.run(write_files(name, output or Path("reports"))):
             console.print(str(path), highlight=False, soft_wrap=True)
         return
-    text = asyncio.run(render_results(name, cast("Form", form)))
+    text = asyncio.run(render_results(name, form))
     if output is None:
         sys.stdout.write(text)
     else:
