@@ -7,8 +7,11 @@ from typing import Final
 from colony.config.templates import TemplateConfig
 
 _LENGTH: Final = {"words": {"$input": "words"}, "least_words": {"$input": "least_words"}}
-_AT_ONCE: Final = {"parallel": 2, "batch": 6}
-"""Twelve posts under way: what a model on two cores answers within a minute. The input `parallel` allows more."""
+_AT_ONCE: Final = {"parallel": 8, "batch": 2}
+"""Eight to sixteen posts under way: what keeps a model on two cores busy. The input `parallel` allows more.
+
+Batches shrink to one task when tasks take seconds, so it is `parallel` that counts then.
+"""
 
 CONTENT_CREATION: Final = TemplateConfig.model_validate(
     {
