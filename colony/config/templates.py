@@ -17,7 +17,9 @@ END: Final = "end"
 
 MOST_TURNS: Final = 50
 
-RESERVED: Final = frozenset({"source", "tasks", "bytes", "columns", "parameters", "parallel", "priority", "tenant"})
+RESERVED: Final = frozenset(
+    {"source", "tasks", "bytes", "columns", "parameters", "parallel", "priority", "tenant", "llm_tokens"}
+)
 """What every job may be given: no input of a template may have such a name."""
 
 

@@ -13,7 +13,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import KeyValueConfig, StorageType
+from nats.js.api import DeliverPolicy, KeyValueConfig, StorageType
 from nats.js.errors import (
     BucketNotFoundError,
     KeyNotFoundError,
@@ -36,6 +36,9 @@ _BUCKET_BYTES: Final = 64 * 1024 * 1024
 
 _MARKER_SECONDS: Final = 60.0
 """How long the server remembers that a key was removed."""
+
+_REMOVED: Final = frozenset({"KV-Operation", "Nats-Marker-Reason"})
+"""Headers of the entries that say a key was removed: by a client, and by the server (2.11 and later)."""
 
 _Result = TypeVar("_Result")
 
@@ -82,14 +85,14 @@ class NatsSession:
     async def scan(self, bucket: str, pattern: str) -> dict[str, bytes]:
         """All keys that match a pattern of tokens (`*`, `>`), with their values."""
         found = await self._existing(bucket)
-        return {} if found is None else await self._call(_scan(found, pattern))
+        return {} if found is None else await self._call(_scan(self._context(), bucket, pattern))
 
     async def erase(self, bucket: str, pattern: str) -> None:
         """Remove all keys that match; the markers that say so vanish after a minute."""
         found = await self._existing(bucket)
         if found is None:
             return
-        for key in await self._call(_scan(found, pattern, names_only=True)):
+        for key in await self._call(_scan(self._context(), bucket, pattern, names_only=True)):
             await self._call(found.purge(key, msg_ttl=_MARKER_SECONDS))
 
     async def ping(self) -> float:
@@ -202,15 +205,32 @@ async def _create_bucket(context: JetStreamContext, name: str) -> KeyValue:
     return await context.create_key_value(wanted)  # pyright: ignore[reportUnknownMemberType] -- untyped options
 
 
-async def _scan(bucket: KeyValue, pattern: str, *, names_only: bool = False) -> dict[str, bytes]:
-    watcher = await bucket.watch(pattern, ignore_deletes=True, meta_only=names_only)  # pyright: ignore[reportUnknownMemberType] -- untyped
+async def _scan(context: JetStreamContext, bucket: str, pattern: str, *, names_only: bool = False) -> dict[str, bytes]:
+    """Read what is there now through a consumer of our own.
+
+    `KeyValue.watch` is not used: where the server has sent every entry before it is asked how many are left, and the
+    client has not looked at them yet, nats-py takes the bucket for empty (seen with 2.16, found by the contract tests).
+    """
+    subscription = await context.subscribe(  # pyright: ignore[reportUnknownMemberType] -- untyped options
+        f"$KV.{bucket}.{pattern}",
+        stream=f"KV_{bucket}",
+        ordered_consumer=True,
+        deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+        headers_only=names_only,
+        inactive_threshold=2 * CALL_SECONDS,
+    )
     found: dict[str, bytes] = {}
     try:
-        # None marks the end of what was there when the scan began.
-        while isinstance(entry := await watcher.updates(timeout=CALL_SECONDS), KeyValue.Entry):
-            found[entry.key] = entry.value or b""
+        consumer = await subscription.consumer_info()
+        sent = 0 if consumer.delivered is None else consumer.delivered.consumer_seq
+        left = sent + (consumer.num_pending or 0)
+        while left > 0:
+            message = await subscription.next_msg(timeout=CALL_SECONDS)
+            left = message.metadata.num_pending
+            if _REMOVED.isdisjoint(message.headers or {}):
+                found[message.subject.split(".", 2)[2]] = message.data
     finally:
-        await watcher.stop()
+        await subscription.unsubscribe()
     return found
 
 

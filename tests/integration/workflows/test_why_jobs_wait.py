@@ -41,6 +41,7 @@ steps:
   - {name: ok, kind: approve, prompt: "Go on?", timeout: 600, default: reject}
   - {name: work, kind: map, over: load, agent: worker, action: work}
 """
+STEP = "work"
 TEMPLATES = {Id("asking"): TemplateConfig.model_validate(parse_document(TEXT).data)}
 
 
@@ -71,16 +72,20 @@ async def test_a_job_tells_what_it_waits_for(colony: Opens, monkeypatch: pytest.
     async with colony(TYPES, TEMPLATES) as here:
         name = await started(here, monkeypatch)
         await waits_for(name, "approval", "Go on?")
-        await waits_for(f"{name}/work/0", "approval")
+        await waits_for(f"{name}/{STEP}/0", "approval")
         await update_job(here.client, name, "pause")
         await waits_for(name, "paused")
         await update_job(here.client, name, "approve")
         await update_job(here.client, name, "resume")
         await await_job(here.client, name, timeout=60)
         assert [reason.code for reason in (await explain(name)).reasons] == ["ended"]
-        assert [reason.code for reason in (await explain(f"{name}/work/1")).reasons] == ["done"]
+        assert [reason.code for reason in (await explain(f"{name}/{STEP}/1")).reasons] == ["done"]
         assert [reason.code for reason in (await explain(f"{name}/2/9")).reasons] == ["missing"]
-        for wrong, error in ((f"{name}/nothing/1", NotFound), (f"{name}/work/x", BadInput), ("none/work/1", NotFound)):
+        for wrong, error in (
+            (f"{name}/nothing/1", NotFound),
+            (f"{name}/{STEP}/x", BadInput),
+            (f"none/{STEP}/1", NotFound),
+        ):
             with pytest.raises(error):
                 await explain(wrong)
 
