@@ -29,7 +29,7 @@ from workflows.worker import dispatch_worker, run_workers
 
 
 async def main() -> None:
-    """Run until SIGTERM; end with an error when the reconciler does, so that the supervisor starts us anew."""
+    """Run until SIGTERM; end with an error when the reconciler or the gateway's keeper does, to be started anew."""
     home = home_from_environment()
     log_to_stdout("dispatcher")
     endpoints = read_endpoints(home)
@@ -37,9 +37,9 @@ async def main() -> None:
     async with AsyncExitStack() as stack:
         hosts = await enter_when_available(stack, "ray", lambda: open_ray_hosts(endpoints))
         stop = stop_on_signals()
+        keepers = await stack.enter_async_context(task_owner())
         if endpoints.gateway is not None and gateway_plan(config).backends:
             # Early: replicas take seconds to start, and nothing here waits for them.
-            keepers = await stack.enter_async_context(task_owner())
             keeper = await stack.enter_async_context(open_keeper(endpoints, config))
             keepers.start(keeper.run(), name="gateway keeper")
         ledger = await enter_when_available(
@@ -60,13 +60,15 @@ async def main() -> None:
             return {host.incarnation for host in (await hosts.hosts()).values() if host.incarnation}
 
         owned = owner.start(shards_owned(ledger, serving), name="wait for shard owners")
-        await asyncio.wait({workers, owner.failed, owned}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {workers, owner.failed, keepers.failed}
+        await asyncio.wait({*ends, owned}, return_when=asyncio.FIRST_COMPLETED)
         async with ready_and_beating(home, "dispatcher"):
-            await asyncio.wait({workers, owner.failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             await workers
-        if owner.failed.done():
-            raise owner.failed.result()
+        for failed in (owner.failed, keepers.failed):
+            if failed.done():
+                raise failed.result()
 
 
 if __name__ == "__main__":

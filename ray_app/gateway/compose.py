@@ -99,14 +99,16 @@ async def open_gate(
     config = setting.config.gateway
     async with AsyncExitStack() as stack:
         ledger = await _ledger(stack, setting)
-        backends = joined(await stack.enter_async_context(open_backends(setting.plan, setting.endpoints)))
+        backends = joined(
+            await stack.enter_async_context(open_backends(setting.plan, setting.endpoints, vitals=vitals))
+        )
         if owner is None:
             owner = await stack.enter_async_context(open_local_owner(setting, backends, ledger, clock, vitals))
         catalog = await stack.enter_async_context(open_catalog(backends, clock, vitals=vitals))
         cache = await stack.enter_async_context(answer_cache(config.cache, clock, ledger, vitals=vitals))
         usage = await stack.enter_async_context(usage_book(ledger, clock, vitals=vitals))
         flights = await stack.enter_async_context(single_flight())
-        preparing = await stack.enter_async_context(preparation(setting.plan, backends, clock))
+        preparing = await stack.enter_async_context(preparation(setting.plan, backends, clock, vitals=vitals))
         yield RequestPath(
             Parts(
                 plan=setting.plan,
@@ -142,7 +144,7 @@ async def open_owner_alone(setting: Setting, vitals: Vitals) -> AsyncGenerator[O
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         ledger = await _ledger(stack, setting)
-        backends = await stack.enter_async_context(open_backends(setting.plan, setting.endpoints))
+        backends = await stack.enter_async_context(open_backends(setting.plan, setting.endpoints, vitals=vitals))
         yield await stack.enter_async_context(open_local_owner(setting, backends, ledger, clock, vitals))
 
 

@@ -17,7 +17,7 @@ from ray_app.gateway.canonical import cache_key, may_be_cached
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Answered, Ask, Body, Caller, Chunk, Kind, ServedModel
 from ray_app.gateway.plan import TIERS, GatewayPlan
-from ray_app.gateway.ports import Owner
+from ray_app.gateway.ports import Owner, Streamed
 from ray_app.gateway.preparing import Preparation
 from ray_app.gateway.replay import replayed
 from ray_app.gateway.single_flight import Emit, Flight, SingleFlight
@@ -70,24 +70,25 @@ class RequestPath:
     async def answer(self, ask: Ask) -> Answered:
         """See `Gate`."""
         ask = self._with_tier(ask)
-        trail, cache, outcome = Trail(ask, self._parts.clock), "miss", CANCELLED
+        trail, outcome = Trail(ask, self._parts.clock), CANCELLED
         try:
-            body, cache = await self._whole(ask, trail)
+            body = await self._whole(ask, trail)
             outcome = "ok"
         except ColonyError as error:
             outcome = type(error).__name__
             raise
         finally:
-            record = trail.record(outcome, cache=cache)
+            record = trail.record(outcome)
             self._parts.usage.record(record)
         return Answered(body=body, record=record)
 
-    async def open(self, ask: Ask) -> AsyncGenerator[Chunk]:
+    async def open(self, ask: Ask) -> Streamed:
         """See `Gate`."""
         ask = self._with_tier(ask)
-        pieces = self._pieces(ask)
-        await anext(pieces)  # the empty piece that says that the answer has begun
-        return pieces
+        trail = Trail(ask, self._parts.clock)
+        pieces = self._pieces(ask, trail)
+        await anext(pieces)  # the empty piece that says that the answer has begun: by then its call is granted
+        return Streamed(pieces, trail.backend, trail.cache)
 
     async def models(self) -> Sequence[ServedModel]:
         """See `Gate`."""
@@ -118,14 +119,14 @@ class RequestPath:
         """See `Gate`."""
         await self._parts.owner.drain(replica, on)
 
-    async def _whole(self, ask: Ask, trail: Trail) -> tuple[Body, str]:
-        """The answer, and what the cache had to do with it."""
+    async def _whole(self, ask: Ask, trail: Trail) -> Body:
         key = self._key(ask)
         if key is None:
-            return await self._parts.calls.answer(ask, trail), "miss"
+            return await self._parts.calls.answer(ask, trail)
         kept = await self._kept(key)
         if kept is not None:
-            return kept.body(ask.request_id), "hit"
+            trail.cache = "hit"
+            return kept.body(ask.request_id)
 
         async def work() -> Body:
             body = await self._parts.calls.answer(ask, trail)
@@ -138,15 +139,18 @@ class RequestPath:
                 body, shared = await self._parts.flights.run(key.key, work, own=OWN_TROUBLE)
         except TimeoutError:
             raise _late(ask) from None
-        return ({**body, "id": ask.request_id}, "shared") if shared else (body, "miss")
+        if not shared:
+            return body
+        trail.cache = "shared"
+        return {**body, "id": ask.request_id}
 
-    async def _pieces(self, ask: Ask) -> AsyncGenerator[Chunk]:
-        trail, cache, outcome = Trail(ask, self._parts.clock), "miss", CANCELLED
+    async def _pieces(self, ask: Ask, trail: Trail) -> AsyncGenerator[Chunk]:
+        outcome = CANCELLED
         try:
             key = self._key(ask)
             kept = None if key is None else await self._kept(key)
             if kept is not None:
-                cache = "hit"
+                trail.cache = "hit"
                 yield {}
                 for piece in replayed(kept.body(ask.request_id)):
                     yield piece
@@ -156,7 +160,6 @@ class RequestPath:
                         yield piece
             else:
                 async with aclosing(self._shared_pieces(ask, key, trail)) as source:
-                    cache = await anext(source)
                     async for piece in source:
                         yield piece
             outcome = "ok"
@@ -164,10 +167,10 @@ class RequestPath:
             outcome = type(error).__name__
             raise
         finally:
-            self._parts.usage.record(trail.record(outcome, cache=cache))
+            self._parts.usage.record(trail.record(outcome))
 
-    async def _shared_pieces(self, ask: Ask, key: Key, trail: Trail) -> AsyncGenerator[Any]:
-        """`shared` or `miss`, the empty piece, then the pieces: those of a request under way where there is one."""
+    async def _shared_pieces(self, ask: Ask, key: Key, trail: Trail) -> AsyncGenerator[Chunk]:
+        """The empty piece, then the pieces: those of a request under way where there is one."""
 
         async def work(emit: Emit) -> Body:
             return await self._collected(ask, key, trail, emit)
@@ -182,7 +185,7 @@ class RequestPath:
                         raise
                     continue
                 async with aclosing(source):
-                    yield "shared" if shared else "miss"
+                    trail.cache = "shared" if shared else "miss"
                     yield first
                     async for piece in source:
                         yield piece

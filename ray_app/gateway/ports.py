@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ray_app.gateway.contracts import (
     Answered,
@@ -104,6 +104,17 @@ class UsageSink(Protocol):
         ...
 
 
+class Streamed(NamedTuple):
+    """A stream that has begun, and what is known of it before its first piece."""
+
+    pieces: AsyncGenerator[Chunk]
+    """Closing it frees the slot."""
+    backend: str
+    """Who answers; empty for an answer from the cache, or one shared with a request under way."""
+    cache: str
+    """`hit`, `shared` or `miss`."""
+
+
 class Gate(Protocol):
     """The way of a request, behind every API the gateway speaks.
 
@@ -115,10 +126,10 @@ class Gate(Protocol):
         """The whole answer. Cancelling frees the slot."""
         ...
 
-    async def open(self, ask: Ask) -> AsyncGenerator[Chunk]:
+    async def open(self, ask: Ask) -> Streamed:
         """Start a stream: returns when its first piece is there, so that errors before it have a status of their own.
 
-        Closing the generator frees the slot. An error after the first piece is raised from it.
+        An error after the first piece is raised from its `pieces`.
         """
         ...
 

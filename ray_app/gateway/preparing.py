@@ -12,7 +12,7 @@ import structlog
 
 from colony.clock import Clock
 from colony.errors import ColonyError, Permanent
-from colony.lifecycle import task_owner
+from colony.lifecycle import Vitals, task_owner
 from ray_app.gateway.plan import GatewayPlan
 from ray_app.gateway.ports import Backend
 
@@ -61,11 +61,11 @@ class Preparation:
 
 @asynccontextmanager
 async def preparation(
-    plan: GatewayPlan, backends: Mapping[str, Sequence[Backend]], clock: Clock
+    plan: GatewayPlan, backends: Mapping[str, Sequence[Backend]], clock: Clock, *, vitals: Vitals | None = None
 ) -> AsyncGenerator[Preparation]:
     """Prepares the models named in the configuration while the block runs, in the background.
 
-    One after another on each replica, all replicas at once.
+    One after another on each replica, all replicas at once. `vitals` is told when that ends with a fault.
     """
     found = Preparation(clock)
 
@@ -74,6 +74,8 @@ async def preparation(
             await found.prepare(backend, model)
 
     async with task_owner() as tasks:
+        if vitals is not None:
+            vitals.watch(tasks)
         for name, config in plan.backends.items():
             for backend in backends[name] if config.preload and config.models else ():
                 tasks.start(one_by_one(backend, config.models), name=f"prepare {backend.name}")

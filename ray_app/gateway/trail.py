@@ -20,6 +20,8 @@ class Trail:
         self._grant: Grant | None = None
         self._queued = 0.0
         self._prompt = self._completion = 0
+        self.cache = "miss"
+        """What the cache had to do with the answer: `hit`, `shared` or `miss`."""
 
     @property
     def left(self) -> float:
@@ -30,6 +32,11 @@ class Trail:
     def model(self) -> str:
         """The model of the last call; empty before there is one."""
         return "" if self._grant is None else self._grant.target.model
+
+    @property
+    def backend(self) -> str:
+        """The backend of the last call; empty where the answer is not that of a call of its own."""
+        return "" if self._grant is None or self.cache != "miss" else self._grant.target.backend
 
     @property
     def called_seconds(self) -> float:
@@ -64,9 +71,9 @@ class Trail:
             retry_after=retry_after,
         )
 
-    def record(self, outcome: str, *, cache: str = "miss") -> CallRecord:
+    def record(self, outcome: str) -> CallRecord:
         """The end of the request, for the books."""
-        called = self._grant is not None and cache == "miss"
+        called = self._grant is not None and self.cache == "miss"
         target = self._grant.target if self._grant is not None and called else None
         return CallRecord(
             request_id=self.ask.request_id,
@@ -80,7 +87,7 @@ class Trail:
             queued=self._queued,
             first=self._first,
             seconds=self._clock.monotonic() - self._began,
-            cache=cache,
+            cache=self.cache,
             outcome=outcome,
             at=self._clock.wall(),
         )

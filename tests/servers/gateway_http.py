@@ -14,7 +14,7 @@ from colony.errors import NotFound
 from ray_app.gateway.api.app import Application, build_app
 from ray_app.gateway.api.settings import ApiSettings
 from ray_app.gateway.contracts import Answered, Ask, Body, CallRecord, Chunk, Kind, ServedModel
-from ray_app.gateway.ports import Gate
+from ray_app.gateway.ports import Gate, Streamed
 from tests.eventually import assert_eventually
 
 KEY = "gateway-test-key"
@@ -54,7 +54,7 @@ class ScriptedGate:
             )
             return Answered(body=self._body(ask), record=record)
 
-    async def open(self, ask: Ask) -> AsyncGenerator[Chunk]:
+    async def open(self, ask: Ask) -> Streamed:
         pieces = self._pieces(ask)
         first = await anext(pieces)
 
@@ -66,7 +66,7 @@ class ScriptedGate:
             finally:
                 await pieces.aclose()
 
-        return stream()
+        return Streamed(stream(), "twin", "miss")
 
     async def models(self) -> Sequence[ServedModel]:
         return MODELS

@@ -5,7 +5,6 @@ Nothing here holds a request's answer: it comes from the `Gate`, and goes out as
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +15,7 @@ from colony.errors import ColonyError
 from ray_app.gateway.api import ollama_answers, openai_answers
 from ray_app.gateway.api.callers import ask_of, manner_of, new_request_id, request_id_of
 from ray_app.gateway.api.connection import ClientGone, Connection, Intake, Receive, Scope, Send
-from ray_app.gateway.api.exchange import Exchange, problem_headers
+from ray_app.gateway.api.exchange import Exchange, origin_headers, problem_headers
 from ray_app.gateway.api.fields import RequestRefused, decoded
 from ray_app.gateway.api.keys import Guard, headers_of
 from ray_app.gateway.api.pages import Pages
@@ -24,8 +23,8 @@ from ray_app.gateway.api.problems import Problem, problem_of
 from ray_app.gateway.api.routes import is_changing, parser_of
 from ray_app.gateway.api.settings import ApiSettings
 from ray_app.gateway.api.wanted import Renderer, Wanted
-from ray_app.gateway.contracts import Ask, Chunk
-from ray_app.gateway.ports import Gate
+from ray_app.gateway.contracts import Ask
+from ray_app.gateway.ports import Gate, Streamed
 
 _log = structlog.get_logger(__name__)
 
@@ -118,23 +117,21 @@ class Application:
             answered = await exchange.connection.unless_gone(self._gate.answer(ask))
         finally:
             self._under_way.discard(ask.request_id)
-        record = answered.record
-        headers = [(b"x-colony-cache", record.cache.encode())]
-        if record.backend:
-            headers.append((b"x-colony-backend", record.backend.encode()))
+        headers = origin_headers(answered.record.backend, answered.record.cache)
         await exchange.reply(200, renderer.whole(answered.body), headers)
 
     async def _streamed(self, exchange: Exchange, ask: Ask, renderer: Renderer) -> None:
         stream = await self._gate.open(ask)
-        async with aclosing(stream):
-            await exchange.connection.start(renderer.content_type, exchange.own_headers())
+        async with aclosing(stream.pieces):
+            headers = [*exchange.own_headers(), *origin_headers(stream.backend, stream.cache)]
+            await exchange.connection.start(renderer.content_type, headers)
             await self._pieces(exchange, stream, renderer)
         await exchange.connection.finish()
 
-    async def _pieces(self, exchange: Exchange, stream: AsyncGenerator[Chunk], renderer: Renderer) -> None:
+    async def _pieces(self, exchange: Exchange, stream: Streamed, renderer: Renderer) -> None:
         write = exchange.connection.write
         try:
-            async for chunk in stream:
+            async for chunk in stream.pieces:
                 piece = renderer.piece(chunk)
                 if piece:
                     await write(piece)

@@ -43,6 +43,14 @@ class Exchange:
         await self.connection.reply(status, body, [*self.own_headers(), *(headers or ())])
 
 
+def origin_headers(backend: str, cache: str) -> Pairs:
+    """Where an answer comes from, whole or in pieces; `backend` is empty where nobody was called for it."""
+    headers: Pairs = [(b"x-colony-cache", cache.encode())]
+    if backend:
+        headers.append((b"x-colony-backend", backend.encode()))
+    return headers
+
+
 def problem_headers(problem: Problem) -> Pairs:
     """What an error adds."""
     headers: Pairs = []

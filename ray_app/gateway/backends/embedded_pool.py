@@ -17,7 +17,7 @@ import structlog
 
 from colony.clock import Clock, SystemClock
 from colony.errors import ColonyError, DeadlineExceeded, NotFound, Unavailable
-from colony.lifecycle import TaskOwner, task_owner
+from colony.lifecycle import TaskOwner, Vitals, task_owner
 from colony.llm.http import http_client
 from colony.llm.pool import Lease, PoolModelState
 from ray_app.gateway.backends.pool_wire import PoolWire
@@ -245,12 +245,17 @@ async def open_embedded_pool(
     *,
     models: Collection[str] = (),
     clock: Clock | None = None,
+    vitals: Vitals | None = None,
 ) -> AsyncGenerator[EmbeddedPoolBackend]:
     """The pool at `url` (of the endpoint `model`), or those of its `models`. Asks nothing until it is used.
+
+    `vitals` is told when a lease is renewed no more because of a fault.
 
     Raises `NotFound`, `BadInput` for the file of the key.
     """
     async with http_client(url, key_file) as client, task_owner() as tasks:
+        if vitals is not None:
+            vitals.watch(tasks)
         backend = EmbeddedPoolBackend(
             name, PoolWire(client), connect, wanted=models, tasks=tasks, clock=clock or SystemClock()
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from colony.config.endpoints import Endpoints, ModelEndpoint
 from colony.config.gateway import BackendConfig
 from colony.errors import ConfigInvalid
+from colony.lifecycle import Vitals
 from ray_app.gateway.backends.embedded_pool import open_embedded_pool
 from ray_app.gateway.backends.llama_cpp import LlamaCppBackend
 from ray_app.gateway.backends.ollama import open_ollama
@@ -23,10 +24,13 @@ _SPEAKING_OPENAI = {"openai": OpenAIBackend, "vllm": VllmBackend, "llama_cpp": L
 
 
 @asynccontextmanager
-async def open_backends(plan: GatewayPlan, endpoints: Endpoints) -> AsyncGenerator[dict[str, tuple[Backend, ...]]]:
+async def open_backends(
+    plan: GatewayPlan, endpoints: Endpoints, *, vitals: Vitals | None = None
+) -> AsyncGenerator[dict[str, tuple[Backend, ...]]]:
     """Every replica of every backend, by the backend's name. Sends nothing until they are used.
 
-    Files of keys are looked for from the folder of the stack. Raises `NotFound`, `BadInput` for one of them,
+    Of what works for them in the background `vitals` is told. Files of keys are looked for from the folder of the
+    stack. Raises `NotFound`, `BadInput` for one of them,
     `ConfigInvalid` for an embedded backend where the stack runs no model.
     """
     async with AsyncExitStack() as stack:
@@ -34,14 +38,14 @@ async def open_backends(plan: GatewayPlan, endpoints: Endpoints) -> AsyncGenerat
         for name, config in plan.backends.items():
             replicas: list[Backend] = []
             for number, url in enumerate(config.urls or ("",)):
-                opened = _opened(f"{name}/{number}", url, config, endpoints, pooled=plan.pooled)
+                opened = _opened(f"{name}/{number}", url, config, endpoints, vitals, pooled=plan.pooled)
                 replicas.append(await stack.enter_async_context(opened))
             found[name] = tuple(replicas)
         yield found
 
 
 def _opened(
-    name: str, url: str, config: BackendConfig, endpoints: Endpoints, *, pooled: bool
+    name: str, url: str, config: BackendConfig, endpoints: Endpoints, vitals: Vitals | None, *, pooled: bool
 ) -> AbstractAsyncContextManager[Backend]:
     if config.key_file:
         config = config.model_copy(update={"key_file": str(Path(endpoints.folder) / config.key_file)})
@@ -51,7 +55,7 @@ def _opened(
         case "ollama":
             return open_ollama(name, url, config)
         case "embedded":
-            return _embedded(name, config, _endpoint(endpoints), pooled=pooled)
+            return _embedded(name, config, _endpoint(endpoints), vitals, pooled=pooled)
         case "openai" | "vllm" | "llama_cpp":
             return speaking_openai(name, url, config)
 
@@ -70,14 +74,19 @@ async def _scripted(name: str, config: BackendConfig) -> AsyncGenerator[Backend]
 
 
 def _embedded(
-    name: str, config: BackendConfig, endpoint: ModelEndpoint, *, pooled: bool
+    name: str, config: BackendConfig, endpoint: ModelEndpoint, vitals: Vitals | None, *, pooled: bool
 ) -> AbstractAsyncContextManager[Backend]:
     config = config.model_copy(update={"key_file": endpoint.key_file})
     if not pooled:
         return speaking_openai(name, endpoint.url, config)
     own = config.model_copy(update={"models": ()})  # a model's own server has but that one
     return open_embedded_pool(
-        name, endpoint.url, endpoint.key_file, lambda url: speaking_openai(name, url, own), models=config.models
+        name,
+        endpoint.url,
+        endpoint.key_file,
+        lambda url: speaking_openai(name, url, own),
+        models=config.models,
+        vitals=vitals,
     )
 
 

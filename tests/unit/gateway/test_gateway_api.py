@@ -93,6 +93,25 @@ async def test_an_answer_and_its_headers() -> None:
         assert (answer.headers["x-colony-backend"], answer.headers["x-colony-cache"]) == ("twin", "miss")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/completions", {"model": "tiny", "prompt": "hello"}),
+        ("/api/chat", CHAT),
+        ("/api/generate", {"model": "tiny", "prompt": "hello"}),
+    ],
+)
+async def test_a_stream_says_before_its_first_piece_who_answers(path: str, body: dict[str, Any]) -> None:
+    gate = ScriptedGate()
+    body = {**body, "stream": True}
+    async with serving(gate) as url, client_of(url) as client:
+        async with client.stream("POST", path, json=body, headers={"x-colony-request-id": "mine"}) as answer:
+            found = [answer.headers[f"x-colony-{name}"] for name in ("request-id", "backend", "cache")]
+            assert (answer.headers["x-request-id"], found) == ("mine", ["mine", "twin", "miss"])
+        assert gate.seen[0].request_id == "mine"
+
+
 async def test_behind_serve_its_name_of_the_request_is_kept_and_not_sent_twice() -> None:
     gate = ScriptedGate()
     async with serving(gate, replace(SETTINGS, behind_serve=True)) as url, client_of(url) as client:

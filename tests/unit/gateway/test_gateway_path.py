@@ -125,10 +125,24 @@ async def test_the_trace_of_the_caller_goes_with_the_call() -> None:
 
 async def test_a_stream_says_the_same_piece_by_piece() -> None:
     async with stage() as s:
-        pieces = await s.gate.open(ask("one two three"))
+        pieces = (await s.gate.open(ask("one two three"))).pieces
         assert await text_of(pieces) == "one two three"
         assert s.usage.state()["requests"] == 1
         assert await s.idle()
+
+
+async def test_a_stream_knows_before_its_first_piece_where_it_comes_from() -> None:
+    async with stage(script=Script(first=0.1)) as s:
+        asked = [ask("kept", body={"temperature": 0}) for _ in range(2)]
+        found = await asyncio.gather(*(s.gate.open(one) for one in asked))
+        assert sorted((stream.backend, stream.cache) for stream in found) == [("", "shared"), ("a", "miss")]
+        for stream in found:
+            assert await text_of(stream.pieces) == "kept"
+        again = await s.gate.open(ask("kept", body={"temperature": 0}))
+        assert (again.backend, again.cache, await text_of(again.pieces)) == ("", "hit", "kept")
+        s.a[0].then(Unavailable("gone"))
+        elsewhere = await s.gate.open(ask("elsewhere"))
+        assert (elsewhere.backend, elsewhere.cache, await text_of(elsewhere.pieces)) == ("b", "miss", "elsewhere")
 
 
 async def test_the_tier_of_an_agent_type_decides_and_a_call_may_say_otherwise() -> None:
@@ -146,7 +160,7 @@ async def test_equal_deterministic_requests_are_answered_from_the_cache_and_cost
             assert again.record.cache == "hit"
             assert again.body["choices"] == first.body["choices"]
             assert again.body["id"] != first.body["id"]
-        pieces = await s.gate.open(ask(body={"temperature": 0}))
+        pieces = (await s.gate.open(ask(body={"temperature": 0}))).pieces
         assert await text_of(pieces) == "hello there"
         assert len(s.a[0].calls) == 1
         with pytest.raises(Overloaded) as refused:
@@ -222,7 +236,7 @@ async def test_the_first_of_several_may_leave_and_the_others_get_their_answer() 
 
 
 async def whole(gate: RequestPath, one: Ask) -> str:
-    return await text_of(await gate.open(one))
+    return await text_of((await gate.open(one)).pieces)
 
 
 async def test_a_dead_replica_costs_no_request() -> None:
@@ -249,7 +263,7 @@ async def answer_text(gate: RequestPath, one: Ask) -> str:
 
 async def test_a_stream_that_breaks_after_its_first_piece_raises_and_frees_its_slot() -> None:
     async with stage(script=Script(each=0.2)) as s:
-        pieces = await s.gate.open(ask("a b c d e f"))
+        pieces = (await s.gate.open(ask("a b c d e f"))).pieces
         await anext(pieces)
         s.a[0].die()
         with pytest.raises(Unavailable):
@@ -261,7 +275,7 @@ async def test_a_stream_that_breaks_after_its_first_piece_raises_and_frees_its_s
 async def test_leaving_a_stream_before_and_after_its_first_piece_frees_the_slot() -> None:
     async with stage(script=Script(each=0.2)) as s:
         for taken in (0, 1):
-            pieces = await s.gate.open(ask("a b c d e f"))
+            pieces = (await s.gate.open(ask("a b c d e f"))).pieces
             for _ in range(taken):
                 await anext(pieces)
             await pieces.aclose()
@@ -358,7 +372,7 @@ async def test_counting_tokens_keeps_the_deadline_of_the_caller(monkeypatch: pyt
 async def test_only_a_stream_has_a_first_piece() -> None:
     async with stage(script=Script(first=0.02)) as s:
         assert (await s.gate.answer(ask("one two"))).record.first == 0.0
-        await text_of(await s.gate.open(ask("one three")))
+        await text_of((await s.gate.open(ask("one three"))).pieces)
         assert s.usage.state()["first_seconds"] > 0
         assert (s.usage.state()["calls"], s.usage.state()["streams"]) == (2, 1)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, nullcontext
 
 import pytest
 
@@ -16,17 +17,24 @@ from colony.ids import Id
 from colony.ledger.memory import MemoryLedger
 from colony.lifecycle import Vitals
 from colony.llm.contracts import LlmCall
+from colony.llm.pool import PoolModelState
+from ray_app.gateway.backends.embedded_pool import open_embedded_pool
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.catalog import open_catalog
 from ray_app.gateway.compose import Setting, open_local_owner
-from ray_app.gateway.contracts import BackendLoad, Caller, CallRecord, Kind, ServedModel
+from ray_app.gateway.contracts import BackendCall, BackendLoad, Caller, CallRecord, Kind, ServedModel
 from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.plan import GatewayPlan
+from ray_app.gateway.preparing import preparation
 from ray_app.gateway.usage import usage_book
 from tests.eventually import assert_eventually
+from tests.servers.bad_http import bad_server, page
 
-CONFIG = BackendConfig(kind="scripted")
-PARTS = ("owner", "catalog", "cache", "usage")
+CONFIG = BackendConfig(kind="scripted", models=("one",))
+PARTS = ("owner", "catalog", "cache", "usage", "preparation", "lease")
+LOADED = PoolModelState(
+    name="m", state="loaded", url="http://127.0.0.1:1", context=512, slots=1, embeddings=False, critical=False
+)
 
 
 class FaultyBackend(ScriptedBackend):
@@ -36,6 +44,16 @@ class FaultyBackend(ScriptedBackend):
         raise ZeroDivisionError("a fault")
 
     async def models(self) -> tuple[ServedModel, ...]:
+        raise ZeroDivisionError("a fault")
+
+    async def prepare(self, model: str, progress: Callable[[str, float], None]) -> None:
+        raise ZeroDivisionError("a fault")
+
+
+class FaultyClock(SystemClock):
+    """Fails in a way that no clock may."""
+
+    async def sleep(self, seconds: float) -> None:
         raise ZeroDivisionError("a fault")
 
 
@@ -61,9 +79,26 @@ async def _open(stack: AsyncExitStack, part: str, vitals: Vitals, *, faulty: boo
             await stack.enter_async_context(open_catalog(backends, clock, vitals=vitals))
         case "cache":
             await stack.enter_async_context(answer_cache(CacheConfig(persist=True), clock, ledger, vitals=vitals))
+        case "preparation":
+            plan = GatewayPlan({Id("one"): CONFIG}, {})
+            await stack.enter_async_context(preparation(plan, backends, clock, vitals=vitals))
+        case "lease":
+            await _lease(stack, vitals, FaultyClock() if faulty else clock)
         case _:
             book = await stack.enter_async_context(usage_book(ledger, clock, vitals=vitals))
             book.record(CallRecord(request_id="r", caller=Caller(), kind=Kind.CHAT))
+
+
+async def _lease(stack: AsyncExitStack, vitals: Vitals, clock: SystemClock) -> None:
+    """A call under way on a model of the pool, whose lease is to be renewed."""
+    pool = await stack.enter_async_context(bad_server(page(LOADED.model_dump_json().encode())))
+    slow = ScriptedBackend("m", Script(first=60), BackendConfig(kind="scripted", models=("m",)))
+    opened = open_embedded_pool("one/0", pool.url, "", lambda _: nullcontext(slow), clock=clock, vitals=vitals)
+    backend = await stack.enter_async_context(opened)
+    call = BackendCall(kind=Kind.COMPLETION, model="m", body={"prompt": "x"}, seconds=60)
+    calling = asyncio.create_task(backend.answer(call))
+    stack.callback(calling.cancel)
+    await assert_eventually(lambda: slow.running == 1)
 
 
 @pytest.mark.parametrize("part", PARTS)
