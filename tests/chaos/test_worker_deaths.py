@@ -169,9 +169,9 @@ async def watch_a_site(here: Mortals, site: Site, hook: Site) -> None:
     for mode, state in (("ok", "up"), ("error", "down"), ("ok", "up")):
         site.mode = mode
         await assert_eventually(functools.partial(reached, state), 120)
-    await assert_eventually(lambda: len({event["id"] for event in hook.events}) == 2, 60)
-    # A webhook is told at least once: who listens knows an event again by its id.
-    assert list({event["id"]: event["kind"] for event in hook.events}.values()) == ["site-down", "site-up"]
+    await assert_eventually(lambda: len({event["event"] for event in hook.events}) == 2, 60)
+    # A webhook is told at least once: who listens knows an event again by its number.
+    assert list({event["event"]: event["kind"] for event in hook.events}.values()) == ["site-down", "site-up"]
     assert [(alert.site, alert.changes) for alert in await here.ledger.alerts(number, 0.0)] == [("site", 1)]
     await cancel_job(here.client, started.workflow_id)
 
