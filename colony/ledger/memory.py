@@ -13,6 +13,7 @@ from colony.ledger.memory_sites import MemorySites
 from colony.ledger.memory_submissions import MemorySubmissions
 from colony.ledger.memory_tables import MemoryTables
 from colony.ledger.memory_tasks import MemoryTasks
+from colony.ledger.memory_transcripts import MemoryTranscripts
 
 
 class MemoryLedger(
@@ -25,6 +26,7 @@ class MemoryLedger(
     MemoryLlm,
     MemoryRetention,
     MemorySubmissions,
+    MemoryTranscripts,
 ):
     """See `Ledger`. Leases run by the monotonic time of `clock`; all who would share a database share one object."""
 

@@ -51,16 +51,18 @@ class MemoryRetention:
             payloads = [payload for table in steps for _, payload in table.tasks]
             outcomes = [one for table in steps for each in table.outcomes.values() for one in each.values()]
             artifacts = tables.artifacts.get(number, {}).values()
+            said = tables.transcripts.get(number, {}).values()
             size = sum(map(len, payloads)) + sum(len(one.result) + len(one.message.encode()) for one in outcomes)
             size += sum(len(artifact.content) for artifact in artifacts)
-            found = found.plus(
-                Pruned(jobs=1, tasks=len(payloads), outcomes=len(outcomes), artifacts=len(artifacts), bytes=size)
-            )
+            size += sum(len(entry.request.encode()) + len(entry.answer.encode()) for entry in said)
+            counts = Pruned(jobs=1, tasks=len(payloads), outcomes=len(outcomes), artifacts=len(artifacts), bytes=size)
+            found = found.plus(counts._replace(transcripts=len(said)))
             if really:
                 del tables.jobs[number]
                 for key in [key for key in tables.steps if key[0] == number]:
                     del tables.steps[key]
                 tables.artifacts.pop(number, None)
+                tables.transcripts.pop(number, None)
                 tables.bad_rows.pop(number, None)
                 tables.monitors.pop(number, None)
                 if row.plan.key not in self._counted():

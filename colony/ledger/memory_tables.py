@@ -12,6 +12,7 @@ from colony.ids import SHARDS, AgentId
 from colony.jobs import JobPlan
 from colony.ledger.memory_monitor_table import MonitorTable
 from colony.ledger.submissions import Submission
+from colony.ledger.transcripts import TranscriptEntry, TranscriptPlace
 from colony.llm.contracts import CachedAnswer, LlmCall
 
 
@@ -108,6 +109,7 @@ class MemoryTables:
         self.bad_rows: dict[int, dict[int, BadRow]] = {}
         self.artifacts: dict[int, dict[str, Artifact]] = {}
         self.monitors: dict[int, MonitorTable] = {}
+        self.transcripts: dict[int, dict[TranscriptPlace, TranscriptEntry]] = {}
         self.messages: dict[str, DurableMessage] = {}
         self.tried_messages: dict[str, list[str]] = {}
         """Message -> incarnations that have it in flight, or had it when they ended."""

@@ -35,6 +35,7 @@ from colony.ledger.llm import LlmLedger
 from colony.ledger.retention import RetentionLedger
 from colony.ledger.sites import SiteLedger
 from colony.ledger.submissions import SubmissionLedger
+from colony.ledger.transcripts import TranscriptLedger
 
 
 class FleetLedger(Protocol):
@@ -300,6 +301,7 @@ class Ledger(
     LlmLedger,
     RetentionLedger,
     SubmissionLedger,
+    TranscriptLedger,
     Protocol,
 ):
     """The whole ledger, as one object a process holds."""

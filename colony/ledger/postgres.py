@@ -21,6 +21,7 @@ from colony.ledger.postgres_outcomes import PostgresOutcomes
 from colony.ledger.postgres_retention import PostgresRetention
 from colony.ledger.postgres_sites import PostgresSites
 from colony.ledger.postgres_submissions import PostgresSubmissions
+from colony.ledger.postgres_transcripts import PostgresTranscripts
 
 
 class PostgresLedger(
@@ -34,6 +35,7 @@ class PostgresLedger(
     PostgresRetention,
     PostgresSites,
     PostgresSubmissions,
+    PostgresTranscripts,
 ):
     """See `Ledger`. Open it with `open_ledger`."""
 

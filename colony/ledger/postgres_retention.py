@@ -26,6 +26,8 @@ outcomes AS (SELECT count(*) AS rows, coalesce(sum(octet_length(result) + octet_
                FROM outcome o JOIN left_over USING (job)),
 artifacts AS (SELECT count(*) AS rows, coalesce(sum(octet_length(content)), 0) AS size
                 FROM artifact a JOIN left_over USING (job)),
+transcripts AS (SELECT count(*) AS rows, coalesce(sum(octet_length(request) + octet_length(answer)), 0) AS size
+                  FROM transcript t JOIN left_over USING (job)),
 gone AS MATERIALIZED (
     SELECT g.agent_id FROM agent_gone g
      WHERE g.gone_at < $1 AND NOT EXISTS (SELECT 1 FROM agent a WHERE a.agent_id = g.agent_id)),
@@ -37,8 +39,9 @@ messages AS (
 states AS (SELECT count(*) AS rows, coalesce(sum(octet_length(state)), 0) AS size
              FROM agent_state s JOIN gone USING (agent_id))
 SELECT (SELECT count(*) FROM old), tasks.rows, outcomes.rows, messages.rows, artifacts.rows, states.rows,
-       (tasks.size + outcomes.size + artifacts.size + messages.size + states.size)::bigint
-  FROM tasks, outcomes, artifacts, messages, states"""
+       transcripts.rows,
+       (tasks.size + outcomes.size + artifacts.size + messages.size + states.size + transcripts.size)::bigint
+  FROM tasks, outcomes, artifacts, messages, states, transcripts"""
 
 _PRUNABLE_CALLS: Final = """
 SELECT count(*) FROM llm_call c
@@ -57,8 +60,8 @@ class PostgresRetention:
         found = Pruned()
         if jobs_age is not None:
             row = await self._database.row(_PRUNABLE, await self._before(jobs_age), timeout=BULK_SECONDS)
-            jobs, tasks, outcomes, messages, artifacts, states, size = row or (0,) * 7
-            found = Pruned(jobs, tasks, outcomes, messages, artifacts, states, bytes=size)
+            jobs, tasks, outcomes, messages, artifacts, states, said, size = row or (0,) * 8
+            found = Pruned(jobs, tasks, outcomes, messages, artifacts, states, transcripts=said, bytes=size)
         if calls_age is not None:
             calls = await self._database.value(_PRUNABLE_CALLS, calls_age, timeout=BULK_SECONDS)
             found = found._replace(llm_calls=calls)
@@ -119,11 +122,20 @@ class PostgresRetention:
         return None
 
     async def _remove_job(self, job: int) -> Pruned:
-        found, more = Pruned(), True
+        found, more = await self._remove_transcript(job), True
         while more:
             row = await self._database.row("SELECT * FROM delete_job_rows($1, $2)", job, _ROWS_AT_ONCE)
             tasks, outcomes, artifacts, size, more = row or (0, 0, 0, 0, False)
             found = found.plus(Pruned(tasks=tasks, outcomes=outcomes, artifacts=artifacts, bytes=size))
+        return found
+
+    async def _remove_transcript(self, job: int) -> Pruned:
+        # Before the other rows: with the last of those the job is forgotten for good.
+        found, last = Pruned(), _ROWS_AT_ONCE
+        while last >= _ROWS_AT_ONCE:
+            row = await self._database.row("SELECT * FROM delete_transcript($1, $2)", job, _ROWS_AT_ONCE)
+            last, size = row or (0, 0)
+            found = found.plus(Pruned(transcripts=last, bytes=size))
         return found
 
     async def _prune_messages(self, before: Any) -> Pruned:

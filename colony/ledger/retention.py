@@ -16,6 +16,8 @@ class Pruned(NamedTuple):
     states: int = 0
     """States of agents that were removed."""
     llm_calls: int = 0
+    transcripts: int = 0
+    """Entries of transcripts: calls and messages of those jobs."""
     bytes: int = 0
     """About: of the contents of rows; of the files where a whole partition went."""
     waiting: int = 0

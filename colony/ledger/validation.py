@@ -10,7 +10,10 @@ import orjson
 from colony.contracts import OutcomeRow, StateRow
 from colony.errors import BadInput, Fenced
 from colony.ids import SHARDS, AgentId, shard_of
+from colony.ledger.transcripts import MOST_TEXT, TranscriptEntry
 from colony.llm.contracts import LlmCall
+
+_MOST_LETTERS: Final = {"request": MOST_TEXT, "answer": MOST_TEXT, "message": 4_000}
 
 MOST_MICROS: Final = 2**31 - 1
 """Longest time of a task that is kept: 36 minutes and more count as that."""
@@ -57,6 +60,18 @@ def kept_call(row: LlmCall) -> LlmCall:
     )
 
 
+def kept_entry(entry: TranscriptEntry) -> TranscriptEntry:
+    """What was said as both ledgers keep it: texts cleaned and bounded, counts as an `integer` holds them."""
+    named: dict[str, Any] = {}
+    for name, value in entry._asdict().items():
+        if isinstance(value, str):
+            most = _MOST_LETTERS.get(name, 200)
+            named[name] = storable(value[:most])
+        elif isinstance(value, int) and name != "job":
+            named[name] = min(max(value, 0), MOST_MICROS)
+    return entry._replace(**named)
+
+
 def parse_object(document: bytes) -> dict[str, Any]:
     """A JSON object for people to look at; anything else comes as `{"raw": text}`, since reading must not fail."""
     try:
@@ -84,6 +99,11 @@ def clean_text(value: str) -> str:
 
     An error message of a task is made of anything; it must never be the reason why its outcome cannot be kept.
     """
+    return storable(value[:4000])
+
+
+def storable(value: str) -> str:
+    """`value` with NUL and lone surrogates replaced, at its whole length."""
     if value.isascii() and "\x00" not in value:
-        return value[:4000]
-    return value[:4000].replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        return value
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
