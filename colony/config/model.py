@@ -11,6 +11,7 @@ from colony.config.api import ApiConfig
 from colony.config.gateway import GatewayConfig
 from colony.config.ledger import LedgerConfig
 from colony.config.section import Section
+from colony.config.telemetry import TelemetryConfig
 from colony.config.templates import TemplateConfig
 from colony.ids import SHARDS, AgentType, Id
 
@@ -123,6 +124,7 @@ class Config(Section):
     fetch: FetchConfig = FetchConfig()
     ledger: LedgerConfig = LedgerConfig()
     servers: ServersConfig = ServersConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     workflow_classes: tuple[str, ...] = ()
     """Workflows written as code, `package.module:Class`, from the packages in `fleet.packages`."""
     workflows: dict[Id, TemplateConfig] = Field(default_factory=dict[Id, TemplateConfig])

@@ -1,0 +1,1 @@
+"""Traces: one from what a person asks for to the last call of a model."""
