@@ -16,6 +16,8 @@ BENCHMARKS = {
     "durable_tasks": "durable tasks a second beside bare Temporal",
     "footprint": "memory of each process and of the whole stack",
     "deploy": "time to deploy 620, 10,000 and 100,000 agents to proven",
+    "jobs": "100 jobs of 620 tasks at once; start and assignment; tasks at the same moment",
+    "reviews": "review_analysis of 100,000 reviews in one job",
     "content": "a hundred posts, with or without a model",
     "monitor": "share of a core that 1,000 watched sites cost",
     "gateway": "the LLM gateway beside the bare embedded model (15 minutes; --quick: 2)",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from agents.builtin import BUILTIN
 from agents.coordination import Coordination
 from agents.load import load_agent_class
 from agents.monitoring import REMEMBERED, Monitoring
+from agents.probe import Probe
 from agents.processing import Processing
 from agents.research import Research
 from agents.skills.report import parse_report
 from colony.errors import BadInput, ConfigInvalid, DeadlineExceeded, NotPermitted, Unavailable
+from tests.eventually import assert_eventually
 from tests.unit.agents.contexts import Bench, as_context, task
 
 
@@ -38,6 +41,21 @@ async def test_every_action_refuses_an_empty_payload_by_field(agent_type: str) -
         assert description
         with pytest.raises(BadInput, match=r"[Ff]ields? '"):
             await run(kind(), task(action, {}))
+
+
+async def test_the_probe_waits_and_tells_from_when_until_when() -> None:
+    bench = Bench()
+    waiting = asyncio.create_task(run(Probe(), task("wait", {}, seconds=5), bench))
+
+    async def ended() -> bool:
+        bench.clock.advance(2.5)
+        return waiting.done()
+
+    await assert_eventually(ended)
+    told = await waiting
+    assert told["ended"] - told["began"] >= 5.0
+    with pytest.raises(BadInput, match="'seconds'"):
+        await run(Probe(), task("wait", {}, seconds=61))
 
 
 @pytest.mark.parametrize(
