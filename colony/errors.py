@@ -97,6 +97,10 @@ class Cancelled(Permanent):
     """The job was cancelled."""
 
 
+class Unreadable(Permanent):
+    """Something encrypted cannot be read: its key is not at hand, or it was changed."""
+
+
 class Rejected(Permanent):
     """A person, or the time-out of an approval, said no."""
 

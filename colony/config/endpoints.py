@@ -36,6 +36,10 @@ class TemporalEndpoint(Frozen):
     address: str
     namespace: str = "default"
     ui: str = ""
+    own: bool = False
+    """Whether it was started with this stack: no other worker than this stack's takes part."""
+    codec_key_file: str = ""
+    """File with the keys that encrypt what it keeps; empty for none."""
 
 
 class NatsEndpoint(Frozen):
