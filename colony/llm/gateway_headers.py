@@ -13,6 +13,8 @@ PRIORITY: Final = "X-Colony-Priority"
 TIER: Final = "X-Colony-Tier"
 DEADLINE: Final = "X-Colony-Deadline"
 CACHE: Final = "X-Colony-Cache"
+BACKEND: Final = "X-Colony-Backend"
+"""In answers; so is the one before, which says there where the answer came from."""
 REQUEST_ID: Final = "X-Colony-Request-Id"
 TRACE: Final = "traceparent"
 

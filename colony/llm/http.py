@@ -14,7 +14,7 @@ import httpx
 from colony.config.endpoints import GatewayEndpoint, ModelEndpoint, read_secret
 from colony.config.model import ModelConfig
 from colony.errors import ConfigInvalid, DeadlineExceeded, ModelRefused, Overloaded, Unavailable
-from colony.llm.gateway_headers import gateway_headers
+from colony.llm.gateway_headers import BACKEND, CACHE, gateway_headers
 from colony.llm.openai_format import decode_answer, decode_models, encode_request, error_of
 from colony.llm.port import ChatAnswer, ChatRequest
 
@@ -53,8 +53,10 @@ class HttpModel:
             else:
                 model = request.model or self._tier(request.tier) or await self._default_model()
                 headers = {}
-            body = await self._call("POST", "/v1/chat/completions", encode_request(request, model), headers)
-        return decode_answer(request, body)
+            content = encode_request(request, model)
+            body, told = await self._exchange("POST", "/v1/chat/completions", content, headers)
+        origin = {"backend": told.get(BACKEND, ""), "cache": told.get(CACHE, "")}
+        return decode_answer(request, body).model_copy(update=origin)
 
     async def models(self) -> list[str]:
         """See `LanguageModel`."""
@@ -76,6 +78,12 @@ class HttpModel:
     async def _call(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str] = _NO_HEADERS
     ) -> bytes:
+        return (await self._exchange(method, path, content, headers))[0]
+
+    async def _exchange(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Body and headers of an answer of status 200."""
         headers = headers if content is None else {"Content-Type": "application/json", **headers}
         try:
             async with self._client.stream(method, path, content=content, headers=headers) as response:
@@ -89,7 +97,7 @@ class HttpModel:
         except httpx.HTTPError as error:
             raise Unavailable(f"The model server cannot be reached: {type(error).__name__}.") from error
         if response.status_code == HTTPStatus.OK:
-            return body
+            return body, response.headers
         if response.status_code == HTTPStatus.NOT_FOUND:
             self._first = ""  # the server may have been given another model
         raise error_of(response.status_code, body, response.headers.get("Retry-After", ""))

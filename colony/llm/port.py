@@ -64,6 +64,10 @@ class ChatAnswer(Frozen):
     """Calls it took: 2 when the first answer had to be repaired. Token counts are of all of them."""
     data: Any = None
     """The value in an answer that was asked for with a schema; it fits the schema."""
+    backend: str = ""
+    """Which backend of the gateway answered; empty where nobody says it."""
+    cache: str = ""
+    """`hit`, `shared` or `miss`; empty where nobody says it."""
 
 
 class LanguageModel(Protocol):
