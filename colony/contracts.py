@@ -53,6 +53,8 @@ class BatchRequest(Frozen):
     end: int
     priority: int = Field(default=3, ge=1, le=5)
     """1 is first; hosts let what waits long go before."""
+    tenant: str = ""
+    """For whom; all tenants of a priority get a fair share of a host."""
     values: str = ""
     """Parameters read from earlier steps when this one began, a small JSON object; empty for none."""
 

@@ -1,4 +1,7 @@
-"""Tasks of one batch that are noted as started and that no lane has taken yet."""
+"""Tasks of one batch that are noted as started and that no lane has taken yet.
+
+Priority, age and tenant decide between batches, not in one: lanes take turns (`ray_app.turns`).
+"""
 
 from __future__ import annotations
 

@@ -16,14 +16,17 @@ from colony.contracts import BatchProgress, BatchReport, BatchRequest, TaskRow
 from colony.errors import Cancelled, ColonyError, HostCrashed, LostShard
 from colony.jobs import StepPlan, parameters_of
 from ray_app.backlog import Backlog, TaskQueue
+from ray_app.batch_lanes import BatchLanes
 from ray_app.batch_tasks import note_started, task_of
 from ray_app.commits import CHUNK, Tally
 from ray_app.crew import Crew
 from ray_app.lanes import SLICE_SECONDS, Lane, end_lanes
 from ray_app.outbox import COMMIT_SECONDS, Outbox, until_saved
 from ray_app.perform import Handled
+from ray_app.places import Place
 from ray_app.population import AgentCell
 from ray_app.suspects import ALONE_FROM, CRASHED_FROM
+from ray_app.turns import Claim
 
 _RUN_LENGTH: Final = 100
 """Tasks one agent takes in a row before the next agent has its turn."""
@@ -43,14 +46,14 @@ class BatchRun:
         self._total = request.end - request.first
         self._cells: list[AgentCell] = []
         self._backlog = Backlog(crew.population)
-        self._outbox = Outbox(request, crew.committer, self._tally, clock, self._lanes_run)
+        self._lanes = BatchLanes(
+            crew, clock, Claim(request.priority, request.tenant, clock.monotonic()), self._lane, self._lane_ended
+        )
+        self._outbox = Outbox(request, crew.committer, self._tally, clock, self._lanes.run)
         self._low = 0
         self._taken = 0
         self._feeding = True
         self._stop_reason = ""
-        self._lanes: set[asyncio.Task[None]] = set()
-        self._inside = 0
-        """Lanes that wait inside an agent or for a commit."""
         self._changed = asyncio.Event()
         self._error: BaseException | None = None
         self._step: StepPlan | None = None
@@ -75,8 +78,7 @@ class BatchRun:
     def interrupt(self) -> None:
         """Stop also the tasks that run; they get no outcome."""
         self.halt(LostShard.__name__)
-        for task in list(self._lanes):
-            task.cancel()
+        self._lanes.interrupt()
 
     def cancel(self) -> None:
         """The job was cancelled: stop quickly."""
@@ -100,7 +102,7 @@ class BatchRun:
         except (ColonyError, TimeoutError) as error:
             self._error = self._error or error
             self.interrupt()
-            await end_lanes(self._lanes)
+            await end_lanes(self._lanes.tasks)
             await self._outbox.flush()
         finally:
             await self._stop_all(committing)
@@ -145,20 +147,14 @@ class BatchRun:
     async def _run_together(self, rows: Sequence[TaskRow]) -> None:
         if not rows:
             return
-        crew = self._crew
-        crew.wanting += 1
-        try:
-            await crew.slots.acquire()
-        finally:
-            crew.wanting -= 1
-        try:
-            first = self._start_lane(extra=False)
-            await self._feed(rows)
-            await asyncio.wait([first])
-        finally:
-            crew.slots.release()
-        while self._lanes:
-            await asyncio.wait(list(self._lanes))
+        lanes = self._lanes
+        await lanes.start_first()
+        await self._feed(rows)
+        while lanes.tasks or (self._backlog.untaken and not self._stop_reason):
+            if lanes.tasks:
+                await asyncio.wait(list(lanes.tasks))
+            else:
+                await lanes.start_first()
 
     async def _run_alone(self, row: TaskRow) -> None:
         await self._outbox.flush()
@@ -166,7 +162,7 @@ class BatchRun:
             return
         await self._note([row])
         self._feeding = False
-        await asyncio.wait([self._start_lane(extra=False)])
+        await asyncio.wait([self._lanes.start(None)])
         await self._outbox.flush()
 
     async def _feed(self, rows: Sequence[TaskRow]) -> None:
@@ -181,11 +177,11 @@ class BatchRun:
             index += len(part)
             await self._note(part)
             self._low = size // 4
-            while self._backlog.untaken > self._low and not self._stop_reason and self._lanes:
+            while self._backlog.untaken > self._low and not self._stop_reason and self._lanes.tasks:
                 self._changed.clear()
                 await self._changed.wait()
             elapsed = self._clock.monotonic() - began
-            ended = self._taken - self._inside
+            ended = self._taken - self._lanes.inside
             if elapsed > 0 and ended > 0:
                 pace = ended / elapsed
         self._feeding = False
@@ -200,49 +196,31 @@ class BatchRun:
         self._wake()
         self._expand()
 
-    def _lanes_run(self) -> bool:
-        """Whether some lane neither waits inside an agent nor for a commit."""
-        return self._inside < len(self._lanes)
-
     def _wake(self) -> None:
         self._changed.set()
+        if not self._feeding and not self._backlog.untaken:
+            self._lanes.dismiss()
 
-    def _start_lane(self, *, extra: bool) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._extra_lane() if extra else self._lane(extra=False), name="lane")
-        self._lanes.add(task)
-        task.add_done_callback(self._lane_ended)
-        return task
-
-    def _lane_ended(self, task: asyncio.Task[None]) -> None:
-        self._lanes.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _lane_ended(self, error: BaseException | None) -> None:
+        if error is not None:
             self._error = self._error or error
             self.halt(type(error).__name__)
         self._wake()
 
     def _expand(self) -> None:
-        """Add a lane if there is work and all lanes wait inside an agent. Called by the loop once lanes gave way."""
-        crew = self._crew
-        free = not crew.slots.locked() and not crew.wanting and len(self._lanes) < crew.concurrency
-        if self._backlog.untaken and free and self._lanes and self._inside >= len(self._lanes):
-            self._start_lane(extra=True)
+        """Called by the loop once lanes gave way."""
+        if self._backlog.untaken:
+            self._lanes.expand()
 
-    async def _extra_lane(self) -> None:
-        async with self._crew.slots:
-            await self._lane(extra=True)
-
-    async def _lane(self, *, extra: bool) -> None:
-        lane = self._crew.watch.enter()
-        try:
-            # An extra lane makes room for a batch that has none.
-            while not (extra and self._crew.wanting) and (queue := await self._next_queue()) is not None:
-                cell = queue.cell or self._crew.population.choose(self._cells)
-                if cell is None or cell.shard.closing or not self._fits(queue, cell):
-                    self._lose(queue)
-                else:
-                    await self._visit(lane, cell, queue)
-        finally:
-            self._crew.watch.leave(lane)
+    async def _lane(self, lane: Lane, place: Place | None) -> None:
+        while (queue := await self._next_queue()) is not None:
+            cell = queue.cell or self._crew.population.choose(self._cells)
+            if cell is None or cell.shard.closing or not self._fits(queue, cell):
+                self._lose(queue)
+            else:
+                await self._visit(lane, cell, queue, place)
+            if not await self._lanes.hand_on(lane, place):
+                return
 
     def _fits(self, queue: TaskQueue, cell: AgentCell) -> bool:
         """Whether an agent found by its type when the batch began still is of that type."""
@@ -262,23 +240,23 @@ class BatchRun:
         self._taken += self._backlog.drop(queue)
         self._wake()
 
-    async def _visit(self, lane: Lane, cell: AgentCell, queue: TaskQueue) -> None:
+    async def _visit(self, lane: Lane, cell: AgentCell, queue: TaskQueue, place: Place | None) -> None:
         """Run tasks of a queue on one agent, as many as are its turn."""
         if not cell.try_acquire():
-            self._inside += 1
+            self._lanes.inside += 1
             try:
-                await cell.acquire()
+                await cell.acquire(self._rank())
             finally:
-                self._inside -= 1
+                self._lanes.inside -= 1
         cell.shard.in_use += 1
         try:
-            await self._work(lane, cell, queue.rows)
+            await self._work(lane, cell, queue.rows, place)
         finally:
             cell.shard.in_use -= 1
             cell.release()
             self._backlog.give_back(queue)
 
-    async def _work(self, lane: Lane, cell: AgentCell, rows: deque[TaskRow]) -> None:
+    async def _work(self, lane: Lane, cell: AgentCell, rows: deque[TaskRow], place: Place | None) -> None:
         clock = self._clock
         loop = asyncio.get_running_loop()
         loop.call_soon(self._expand)
@@ -286,14 +264,14 @@ class BatchRun:
         give_way = clock.monotonic() + SLICE_SECONDS
         for turn in range(_RUN_LENGTH):
             # At least one task each time: lanes that only handed the agent on would do so for ever.
-            if not rows or cell.shard.closing or (turn and cell.waiting):
+            if not rows or cell.shard.closing or (turn and cell.waiting and cell.wanted(self._rank())):
                 return
             row = rows.popleft()
             self._taken += 1
             self._backlog.untaken -= 1
             if self._backlog.untaken <= self._low:
                 self._changed.set()
-            self._inside += 1
+            self._lanes.inside += 1
             try:
                 task = task_of(row, self.request, self._step, self._parameters)
                 handled = await self._crew.performer.perform(lane, cell, task, limit)
@@ -304,11 +282,16 @@ class BatchRun:
                 self._crew.population.sleep(cell)
                 raise
             finally:
-                self._inside -= 1
+                self._lanes.inside -= 1
             if clock.monotonic() >= give_way:
+                if place is not None and place.due():
+                    return
                 await asyncio.sleep(0)
                 loop.call_soon(self._expand)
                 give_way = clock.monotonic() + SLICE_SECONDS
+
+    def _rank(self) -> float:
+        return self._lanes.claim.rank(self._clock.monotonic())
 
     def _committing_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -317,10 +300,10 @@ class BatchRun:
             self.interrupt()
 
     async def _stop_all(self, committing: asyncio.Task[None]) -> None:
-        if self._lanes:
+        if self._lanes.tasks:
             # Before they are interrupted: a lane that survives it must not find more work.
             self.halt(LostShard.__name__)
         committing.cancel()
         await asyncio.gather(committing, return_exceptions=True)
         self._outbox.close()
-        await end_lanes(self._lanes)
+        await end_lanes(self._lanes.tasks)

@@ -11,6 +11,7 @@ from ray_app.commits import Committer
 from ray_app.lanes import LaneWatch
 from ray_app.lease import LeaseKeeper
 from ray_app.perform import Performer
+from ray_app.places import Places
 from ray_app.population import Population
 
 _PACES_KEPT: Final = 500
@@ -27,13 +28,12 @@ class Crew:
     lease: LeaseKeeper
     watch: LaneWatch
     concurrency: int
-    slots: asyncio.Semaphore
+    places: Places
+    """`concurrency` of them, shared by all batches."""
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a suspect task runs alone."""
     pace: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
     """(job, step) -> tasks a second, as last seen."""
-    wanting: int = 0
-    """Batches that wait for their first lane."""
 
     def note_pace(self, step: tuple[int, int], tasks: int, seconds: float) -> None:
         """Remember how fast the tasks of a (job, step) are, for its next batch."""

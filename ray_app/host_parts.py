@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from ray_app.perform import Performer
 from ray_app.population import AgentLoader, Population
 from ray_app.reception import Reception
 from ray_app.shards import ShardKeeper
+from ray_app.places import Places
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
         lease=lease,
         watch=watch,
         concurrency=fleet.task_concurrency,
-        slots=asyncio.Semaphore(fleet.task_concurrency),
+        places=Places(fleet.task_concurrency, clock),
     )
     return HostParts(
         lease=lease,

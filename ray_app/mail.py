@@ -13,6 +13,7 @@ import structlog
 from agents.base import AgentTask
 from colony.clock import Clock
 from colony.errors import ColonyError, HostCrashed, NotFound, Overloaded
+from colony.jobs import NORMAL_PRIORITY
 from colony.ledger.port import Ledger
 from colony.messaging.port import Envelope
 from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch, end_lanes
@@ -23,6 +24,7 @@ from ray_app.perform import Handled, Performer
 from ray_app.population import AgentCell, Population
 from ray_app.shards import ShardKeeper
 from ray_app.suspects import ALONE_FROM, CRASHED_FROM
+from ray_app.turns import rank_of
 
 _log = structlog.get_logger(__name__)
 
@@ -186,7 +188,11 @@ class MailRoom:
             self._expand()
 
         self._parked += 1
-        mail.cell.when_free(turn)
+        mail.cell.when_free(self._rank(), turn)
+
+    def _rank(self) -> float:
+        """A message stands in line for its agent like a task of the normal priority."""
+        return rank_of(NORMAL_PRIORITY, self._clock.monotonic())
 
     async def _handle(self, lane: Lane, mail: Mail) -> None:
         cell = mail.cell
@@ -250,7 +256,7 @@ class MailRoom:
         try:
             while self._aside and not self._stopped:
                 mail = self._aside.popleft()
-                await mail.cell.acquire()
+                await mail.cell.acquire(self._rank())
                 await self._handle(lane, mail)
         finally:
             self._watch.leave(lane)

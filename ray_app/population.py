@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import heapq
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -15,6 +16,8 @@ from colony.messaging.port import Subscription
 
 AgentLoader = Callable[[AgentType, AgentTypeConfig], type[Agent]]
 """Finds the class of an agent type; raises a `ColonyError` if it cannot be had."""
+
+_arrivals: Final = itertools.count()
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -91,7 +94,8 @@ class AgentCell:
         self.version = version
         self.live: LiveAgent | None = None
         self.running = 0
-        self.waiting: deque[asyncio.Future[None] | Callable[[], None]] | None = None
+        self.waiting: list[tuple[float, int, asyncio.Future[None] | Callable[[], None]]] | None = None
+        """A heap of (rank, order of arrival, who waits)."""
 
     def try_acquire(self) -> bool:
         """Take the right to run on this agent, if it is free now."""
@@ -100,20 +104,22 @@ class AgentCell:
             return True
         return False
 
-    def when_free(self, turn: Callable[[], None]) -> None:
-        """Call `turn`, holding the right to run, once those before are done."""
+    def when_free(self, rank: float, turn: asyncio.Future[None] | Callable[[], None]) -> None:
+        """Call `turn` (a future: end it), holding the right to run, after those of a smaller rank or before in line."""
         if self.waiting is None:
-            self.waiting = deque()
-        self.waiting.append(turn)
+            self.waiting = []
+        heapq.heappush(self.waiting, (rank, next(_arrivals), turn))
 
-    async def acquire(self) -> None:
-        """Wait for the right to run on this agent, in order of arrival."""
+    def wanted(self, rank: float) -> bool:
+        """Whether somebody waits who goes before one of this `rank`."""
+        return bool(self.waiting) and self.waiting[0][0] <= rank
+
+    async def acquire(self, rank: float) -> None:
+        """Wait for the right to run on this agent: the smallest `rank` goes first, equal ones in order of arrival."""
         if self.try_acquire():
             return
-        if self.waiting is None:
-            self.waiting = deque()
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append(mine)
+        self.when_free(rank, mine)
         try:
             await mine
         except asyncio.CancelledError:
@@ -124,7 +130,7 @@ class AgentCell:
     def release(self) -> None:
         """Hand the right to run to the next in line, or give it back."""
         while self.waiting:
-            following = self.waiting.popleft()
+            following = heapq.heappop(self.waiting)[2]
             if callable(following):
                 following()
                 return

@@ -145,6 +145,7 @@ class StepRun:
                 first=handed.first,
                 end=handed.end,
                 priority=self._priority(),
+                tenant=self._plan.tenant,
                 values=self._values,
             )
             batch = workflow.execute_activity(
