@@ -26,6 +26,8 @@ class AgentTask(Frozen):
     step: int = 0
     seq: int = 0
     generation: int = 0
+    tier: str = ""
+    """Model tier of the step: that of `ctx.llm` unless a call says otherwise; empty for that of the agent's type."""
 
 
 class AgentResult(Frozen):
@@ -70,8 +72,9 @@ class Model(Protocol):
         cache: CacheUse = "auto",
         priority: int = 3,
     ) -> ChatAnswer:
-        """Ask. `messages` are the turns before `prompt`; `tier` is that of the agent's type unless given.
+        """Ask. `messages` are the turns before `prompt`.
 
+        `tier` is that of the step unless given here, and that of the agent's type where the step says none.
         With a JSON `schema` the answer's `data` holds the value; an answer that does not fit is repaired at most
         once, then `WrongAnswer` is raised. A prompt too long for the model raises `PromptTooLong`, it is never cut.
         Other errors as in `colony.llm.port.LanguageModel`.

@@ -57,4 +57,5 @@ def task_of(row: TaskRow, batch: BatchRequest, step: StepPlan | None, parameters
         step=batch.step,
         seq=row.seq,
         generation=batch.generation,
+        tier="" if step is None else step.tier,
     )

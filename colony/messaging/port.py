@@ -24,6 +24,8 @@ class Envelope(Frozen):
     message_id: str = ""
     trace: str = ""
     """W3C traceparent, or empty."""
+    origin: str = ""
+    """The task for which the sender says it, as its host writes it; empty for none."""
     deadline: float | None = None
     """Wall-clock seconds after which nobody waits for an answer."""
     error: str = ""
