@@ -1,11 +1,12 @@
-"""Try again what a job left undone, for a person at a terminal."""
+"""Try again what a job left undone: for a person at a terminal, and for the HTTP API."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from colony.contracts import JobView
 from colony.errors import AlreadyExists
+from colony.ledger.port import Ledger
 from control import session
 from control.running import opened_job
 from workflows.client import start_job
@@ -25,25 +26,52 @@ class Retried(NamedTuple):
     """Tasks of that step that are done again."""
 
 
-async def retry_job(name: str, *, step: str = "", whole: bool = False, workflow_id: str = "") -> Retried:
-    """Start a job that goes on with what another one left undone.
+class Retrial(NamedTuple):
+    """A retry that may be started."""
+
+    before: JobView
+    step: str
+    again: int
+    given: dict[str, Any]
+    """Input of the new job."""
+    workflow_id: str
+    """Its name."""
+
+
+async def retrial(ledger: Ledger, name: str, *, step: str = "", whole: bool = False, workflow_id: str = "") -> Retrial:
+    """What a retry of a job would do.
 
     Its workflow id is that of the other with `.retry-` and the other's number, so that a job is retried once, and a
-    retry that fails is retried in turn. Raises `NotFound`, `BadInput` when there is nothing to retry, `AlreadyExists`.
+    retry that fails is retried in turn. Raises `NotFound`, `BadInput` when there is nothing to retry.
     """
+    before = await ledger.job(name)
+    plan = await ledger.plan(before.job)
+    origin = origin_of(Retry(job=str(before.job), step=step, whole=whole), before.template, before, plan)
+    counts = before.steps[origin.step]
+    asked = Retry(job=str(before.job), step=str(plan.steps[origin.step].name), whole=whole)
+    return Retrial(
+        before,
+        asked.step,
+        counts.tasks if whole else counts.tasks - counts.ok,
+        {FIELD: asked.model_dump(mode="json")},
+        workflow_id or f"{before.workflow_id[:150]}.retry-{before.job}",
+    )
+
+
+def retried_already(found: Retrial) -> AlreadyExists:
+    """The error for a retry whose name is taken."""
+    return AlreadyExists(
+        f"Job {found.before.job} was retried already, as {found.workflow_id!r}.",
+        remedy="Retry that one, or choose another id.",
+    )
+
+
+async def retry_job(name: str, *, step: str = "", whole: bool = False, workflow_id: str = "") -> Retried:
+    """Start a job that goes on with what another one left undone: see `retrial`. Raises also `AlreadyExists`."""
     async with session.ledger_here() as ledger, session.temporal_here() as client:
-        before = await ledger.job(name)
-        plan = await ledger.plan(before.job)
-        origin = origin_of(Retry(job=str(before.job), step=step, whole=whole), before.template, before, plan)
-        counts = before.steps[origin.step]
-        asked = Retry(job=str(before.job), step=str(plan.steps[origin.step].name), whole=whole)
-        chosen = workflow_id or f"{before.workflow_id[:150]}.retry-{before.job}"
+        found = await retrial(ledger, name, step=step, whole=whole, workflow_id=workflow_id)
         try:
-            started = await start_job(client, before.template, {FIELD: asked.model_dump(mode="json")}, chosen)
+            started = await start_job(client, found.before.template, found.given, found.workflow_id)
         except AlreadyExists as error:
-            raise AlreadyExists(
-                f"Job {before.job} was retried already, as {chosen!r}.",
-                remedy="Retry that one, or choose another id with --id.",
-            ) from error
-        again = counts.tasks if whole else counts.tasks - counts.ok
-        return Retried(await opened_job(client, started, ledger), before, asked.step, again)
+            raise retried_already(found) from error
+        return Retried(await opened_job(client, started, ledger), found.before, found.step, found.again)

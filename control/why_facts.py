@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pydantic import ValidationError
+from temporalio.client import Client
 
+from colony.config.endpoints import GatewayEndpoint
 from colony.contracts import JobState, JobView
 from colony.errors import BadInput, ColonyError, NotFound
 from colony.ledger.port import Ledger
@@ -17,6 +22,7 @@ from control.why import JobFacts, Reason, why_job, why_task
 from ray_app.reconciler import LEADER
 from workflows.client import connect, job_progress
 from workflows.contracts import Progress
+from workflows.engine import reached
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE
 from workflows.standing import PendingWork, QueueDepth, pending_work, queue_depth
 
@@ -33,16 +39,31 @@ class Answered(NamedTuple):
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Who is asked besides the ledger."""
+
+    temporal: Callable[[], AbstractAsyncContextManager[Client]]
+    gateway: GatewayEndpoint | None
+
+
 async def explain(name: str) -> Answered:
-    """What a job, or a task `JOB/STEP/SEQ`, waits for. Raises `NotFound`, `BadInput`; `Unavailable` of the ledger."""
+    """`explained` by the stack this command belongs to."""
+    endpoints = session.endpoints_here()
+    asked = Asked(lambda: connect(endpoints.temporal, timeout=_SECONDS), endpoints.gateway)
     async with session.ledger_here() as ledger:
-        view, task = await _named(ledger, name)
-        facts = await gather(ledger, view)
-        if not task:
-            return Answered(view, "", why_job(facts))
-        number, step, seq = _place(view, task)
-        history = await ledger.task_history(view.job, number, seq)
-        return Answered(view, task, why_task(facts, step, seq, history))
+        return await explained(ledger, asked, name)
+
+
+async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:
+    """What a job, or a task `JOB/STEP/SEQ`, waits for. Raises `NotFound`, `BadInput`; `Unavailable` of the ledger."""
+    view, task = await _named(ledger, name)
+    facts = await gather(ledger, asked, view)
+    if not task:
+        return Answered(view, "", why_job(facts))
+    number, step, seq = _place(view, task)
+    history = await ledger.task_history(view.job, number, seq)
+    return Answered(view, task, why_task(facts, step, seq, history))
 
 
 async def _named(ledger: Ledger, name: str) -> tuple[JobView, str]:
@@ -66,12 +87,14 @@ def _place(view: JobView, task: str) -> tuple[int, str, int]:
     return step.number, step.name, int(text)
 
 
-async def gather(ledger: Ledger, view: JobView) -> JobFacts:
+async def gather(ledger: Ledger, asked: Asked, view: JobView) -> JobFacts:
     """The facts about a job."""
     if view.state is not JobState.RUNNING:
         return JobFacts(view=view)
     trouble: list[str] = []
-    (progress, pending, queues), backends = await asyncio.gather(_temporal(view, trouble), _gateway(trouble))
+    (progress, pending, queues), backends = await asyncio.gather(
+        _temporal(asked, view, trouble), _gateway(asked.gateway, trouble)
+    )
     owners = await ledger.shard_owners()
     return JobFacts(
         view=view,
@@ -87,17 +110,18 @@ async def gather(ledger: Ledger, view: JobView) -> JobFacts:
 
 
 async def _temporal(
-    view: JobView, trouble: list[str]
+    asked: Asked, view: JobView, trouble: list[str]
 ) -> tuple[Progress | None, tuple[PendingWork, ...], tuple[QueueDepth, ...]]:
     progress: Progress | None = None
     pending: tuple[PendingWork, ...] = ()
     queues: tuple[QueueDepth, ...] = ()
     try:
-        async with connect(session.endpoints_here().temporal, timeout=_SECONDS) as client:
-            pending = await pending_work(client, view.workflow_id)
-            queues = tuple([await queue_depth(client, queue) for queue in (DISPATCH_QUEUE, IO_QUEUE)])
-            async with asyncio.timeout(_SECONDS):
-                progress = await job_progress(client, view.workflow_id)
+        async with asked.temporal() as client:
+            with reached():
+                pending = await pending_work(client, view.workflow_id)
+                queues = tuple([await queue_depth(client, queue) for queue in (DISPATCH_QUEUE, IO_QUEUE)])
+                async with asyncio.timeout(_SECONDS):
+                    progress = await job_progress(client, view.workflow_id)
     except TimeoutError:
         trouble.append("no worker answered in time")
     except ColonyError as error:
@@ -105,8 +129,7 @@ async def _temporal(
     return progress, pending, queues
 
 
-async def _gateway(trouble: list[str]) -> dict[str, BackendState]:
-    endpoint = session.endpoints_here().gateway
+async def _gateway(endpoint: GatewayEndpoint | None, trouble: list[str]) -> dict[str, BackendState]:
     if endpoint is None:
         return {}
     try:

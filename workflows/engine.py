@@ -68,7 +68,7 @@ class TemporalEngine:
 
     async def start(self, template: str, given: Mapping[str, Any], workflow_id: str, mark: str) -> str:
         """See `JobEngine`."""
-        with _reached():
+        with reached():
             try:
                 return (await start_job(self._client, template, given, workflow_id, memo={MARK: mark})).key
             except AlreadyExists:
@@ -80,17 +80,17 @@ class TemporalEngine:
 
     async def cancel(self, workflow_id: str) -> None:
         """See `JobEngine`."""
-        with _reached():
+        with reached():
             await cancel_job(self._client, workflow_id)
 
     async def update(self, workflow_id: str, name: str, *arguments: Any) -> Any:
         """See `JobEngine`."""
-        with _reached():
+        with reached():
             return await update_job(self._client, workflow_id, name, *arguments)
 
     async def failure(self, workflow_id: str) -> ColonyError | None:
         """See `JobEngine`."""
-        with _reached():
+        with reached():
             found = await self._described(workflow_id)
             if found.status not in _BAD_ENDS:
                 return None
@@ -103,7 +103,7 @@ class TemporalEngine:
     async def ping(self) -> float:
         """See `JobEngine`. Asks for a job that nobody starts: the answer comes from behind the database."""
         started = time.perf_counter()
-        with suppress(NotFound), _reached():
+        with suppress(NotFound), reached():
             await self._described("colony-ready", timeout=_PING)
         return time.perf_counter() - started
 
@@ -112,7 +112,8 @@ class TemporalEngine:
 
 
 @contextmanager
-def _reached() -> Generator[None]:
+def reached() -> Generator[None]:
+    """What a client raises becomes ours: `NotFound`, `Unavailable`."""
     try:
         yield
     except RPCError as error:

@@ -263,3 +263,6 @@ def _translated(name: str) -> Generator[None]:
         if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
             raise DeadlineExceeded(f"Temporal did not answer in time: {detail}.") from error
         raise Unavailable(f"Temporal cannot answer now: {detail}.") from error
+    except RuntimeError as error:
+        # What a client that connects later raises when its first connection fails.
+        raise Unavailable(f"Temporal does not answer: {str(error)[:200]}.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -16,6 +16,8 @@ from rich.table import Table
 from colony.errors import BadInput
 
 if TYPE_CHECKING:
+    from colony.config.templates import TemplateConfig
+    from colony.ids import Id
     from workflows.schedules import Schedules, ScheduleView, Timing
 
 console = Console()
@@ -54,11 +56,11 @@ def create(
     """Start a job again and again. An unknown template is refused."""
     given = _object(input_json)
     timing = _timing(template=template, cron=cron, every=every, timezone=timezone, overlap=overlap)
-    _check_template(template)
 
     async def work(schedules: Schedules) -> ScheduleView:
-        await schedules.create(name, timing, given)
-        return await schedules.show(name)
+        from control.scheduling import create_schedule
+
+        return await create_schedule(schedules, name, timing, given)
 
     view = _with_schedules(work)
     if as_json:
@@ -143,28 +145,22 @@ def _with_schedules(work: Callable[[Schedules], Awaitable[Answer]]) -> Answer:
 
 
 def _timing(**fields: Any) -> Timing:
-    from pydantic import ValidationError
-
-    from workflows.schedules import Timing
+    from control.scheduling import timing_of
+    from ray_app.gateway.api.fields import RequestRefused
 
     try:
-        return Timing.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = f"--{first['loc'][0]}: " if first["loc"] else ""
-        raise BadInput(
-            f"{where}{first['msg'].removeprefix('Value error, ')}.",
-            remedy="For example: --cron '0 6 * * *', or --every 3600.",
-        ) from None
+        return timing_of(fields, _templates())
+    except RequestRefused as error:
+        where = f"--{error.param}: " if error.param else ""
+        raise BadInput(f"{where}{error.message}", remedy="For example: --cron '0 6 * * *', or --every 3600.") from None
 
 
-def _check_template(template: str) -> None:
+def _templates() -> Mapping[Id, TemplateConfig]:
     from control.session import endpoints_here
     from control.settings import load_settings
-    from workflows.opening import template_named
     from workflows.templates import templates_of
 
-    template_named(template, templates_of(load_settings(endpoints_here()).config))
+    return templates_of(load_settings(endpoints_here()).config)
 
 
 def _object(text: str) -> dict[str, Any]:

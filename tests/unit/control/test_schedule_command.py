@@ -9,11 +9,15 @@ from contextlib import asynccontextmanager
 import pytest
 from typer.testing import CliRunner, Result
 
+from colony.config.built_in import BUILT_IN
 from colony.errors import BadInput, NotFound
 from control import session
 from control.cli import build_app
 from control.commands import schedule
 from workflows.memory_schedules import MemorySchedules
+from workflows.templates import templates_of, with_templates
+
+TEMPLATE = "review_analysis"
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def schedules(monkeypatch: pytest.MonkeyPatch) -> MemorySchedules:
         yield schedules
 
     monkeypatch.setattr(session, "schedules_here", here)
-    monkeypatch.setattr(schedule, "_check_template", lambda _: None)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(schedule, "_templates", lambda: templates_of(with_templates(BUILT_IN)))
     return schedules
 
 
@@ -34,7 +38,7 @@ def colony(*arguments: str) -> Result:
 
 
 def made(name: str = "nightly", *more: str) -> Result:
-    return colony("create", name, "--template", "t", "--input", '{"a": 1}', *(more or ("--every", "60")))
+    return colony("create", name, "--template", TEMPLATE, "--input", '{"a": 1}', *(more or ("--every", "60")))
 
 
 def test_a_schedule_from_its_start_to_its_end(schedules: MemorySchedules) -> None:
@@ -45,7 +49,7 @@ def test_a_schedule_from_its_start_to_its_end(schedules: MemorySchedules) -> Non
     assert "holidays" in colony("show", "nightly").output
     colony("resume", "nightly")
     colony("trigger", "nightly")
-    assert schedules.started == [("t", {"a": 1})]
+    assert schedules.started == [(TEMPLATE, {"a": 1})]
     shown = json.loads(colony("show", "nightly", "--json").output)
     assert (shown["started"], shown["paused"], shown["timing"]["every"]) == (1, False, 60)
     colony("delete", "nightly")
