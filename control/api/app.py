@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from colony.errors import ColonyError
 from control.api.agents import AgentRoutes
+from control.api.codec import CodecFront, CodecRoutes
 from control.api.edge import Application, Edge, EdgeSettings
 from control.api.jobs import JobRoutes
 from control.api.models import Problem
@@ -23,7 +24,7 @@ DESCRIPTION = "Jobs, agents, templates and the fleet of a Colony. Every error is
 
 def build_app(parts: Parts, settings: EdgeSettings) -> Application:
     """The application: who may ask is settled before any route is looked for."""
-    return Edge(build_routes(parts), settings)
+    return CodecFront(Edge(build_routes(parts), settings), settings.ui_origin)
 
 
 def build_routes(parts: Parts) -> FastAPI:
@@ -37,7 +38,8 @@ def build_routes(parts: Parts) -> FastAPI:
         separate_input_output_schemas=False,
         redirect_slashes=False,
     )
-    routers = [routes.router() for routes in (JobRoutes(parts), AgentRoutes(parts), SystemRoutes(parts))]
+    parted = (JobRoutes(parts), AgentRoutes(parts), SystemRoutes(parts), CodecRoutes(parts))
+    routers = [routes.router() for routes in parted]
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]

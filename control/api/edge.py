@@ -42,6 +42,8 @@ class EdgeSettings:
     """Bytes."""
     body_seconds: float = 30.0
     """Time a client has to send its body."""
+    ui_origin: str = ""
+    """Origin of Temporal's web UI, whose pages may use the codec."""
 
 
 class Edge:

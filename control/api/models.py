@@ -252,3 +252,9 @@ class Problem(BaseModel):
     """What of the request is wrong: a field of the body, a parameter or a header."""
     retry_after: int | None = None
     """Seconds after which the same request may work."""
+
+
+class Login(Model):
+    """The key fits."""
+
+    ok: bool = True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from temporalio.converter import PayloadCodec
+
 from colony.config.model import Config
 from colony.ledger.port import Ledger
 from colony.messaging.port import Messenger
@@ -24,5 +26,7 @@ class Parts:
     messenger: Slot[Messenger]
     registry: Slot[Registry]
     config: Config
+    codec: PayloadCodec | None = None
+    """Encrypts what Temporal keeps; None where nothing is encrypted."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process ends: streams end then."""

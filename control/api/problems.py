@@ -23,6 +23,7 @@ from colony.errors import (
     Overloaded,
     Transient,
     Unavailable,
+    Unreadable,
 )
 from control.api.models import Problem
 from ray_app.gateway.api.fields import RequestRefused
@@ -40,6 +41,7 @@ _STATUS: Final[tuple[tuple[type[ColonyError], int], ...]] = (
     (NotPermitted, 403),
     (Cancelled, 409),
     (BadInput, 422),
+    (Unreadable, 422),
     (Overloaded, 503),
     (DeadlineExceeded, 504),
     (NoResponders, 504),

@@ -25,6 +25,7 @@ from control.api.edge import EdgeSettings
 from control.api.outbox import Outbox
 from control.api.parts import Parts
 from control.api.slots import Slot
+from control.exit import serve_and_leave
 from control.processes.http import Server, listen
 from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available
@@ -58,7 +59,7 @@ async def main() -> None:
         )
         owner = await stack.enter_async_context(task_owner())
         parts = await _parts(endpoints, ledger, owner)
-        settings = _settings(endpoint, parts.config.api)
+        settings = _settings(endpoint, parts.config.api, endpoints.temporal.ui)
         listener = stack.enter_context(listen(endpoint.host, urlsplit(endpoint.url).port or 80))
         config = uvicorn.Config(
             build_app(parts, settings),
@@ -85,7 +86,8 @@ async def main() -> None:
 async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner) -> Parts:
     """Connections; the bus and the registry may come later, Temporal whenever it answers."""
     config = load_settings(endpoints).config
-    engine = TemporalEngine(await connect_later(endpoints.temporal))
+    client = await connect_later(endpoints.temporal)
+    engine = TemporalEngine(client)
     outbox = Outbox(ledger, engine)
     messenger, registry = Slot[Messenger]("the bus"), Slot[Registry]("the registry")
     owner.start(outbox.run(), name="outbox")
@@ -94,12 +96,15 @@ async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner)
     keep, _ = ages(config.ledger)
     if keep is not None:
         owner.start(_prune(ledger, keep), name="forget submissions")
-    return Parts(ledger, engine, outbox, messenger, registry, config)
+    return Parts(ledger, engine, outbox, messenger, registry, config, client.data_converter.payload_codec)
 
 
-def _settings(endpoint: ApiEndpoint, config: ApiConfig) -> EdgeSettings:
+def _settings(endpoint: ApiEndpoint, config: ApiConfig, ui: str) -> EdgeSettings:
     return EdgeSettings(
-        key=read_secret(endpoint.key_file), hosts=frozenset(config.hosts), max_body=config.max_body_kb * 1024
+        key=read_secret(endpoint.key_file),
+        hosts=frozenset(config.hosts),
+        max_body=config.max_body_kb * 1024,
+        ui_origin=ui,
     )
 
 
@@ -120,4 +125,4 @@ async def _wait(stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    serve_and_leave(main)
