@@ -123,6 +123,8 @@ class JobView(Frozen):
     closed_at: float | None = None
     reason: str = ""
     cancel_requested: bool = False
+    trace: str = ""
+    """Trace id under which its spans are found; empty where none are kept."""
     steps: tuple[StepCounts, ...] = ()
 
 

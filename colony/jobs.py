@@ -210,6 +210,8 @@ class JobPlan(Frozen):
     priority: int = Field(default=NORMAL_PRIORITY, ge=1, le=5)
     tenant: str = ""
     """For whom the job runs: all tenants of a priority get a fair share."""
+    trace: str = ""
+    """Trace id under which its spans are found; empty where none are kept."""
     attributes: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Search attributes that the server knows."""
 

@@ -20,6 +20,8 @@ from colony.ledger.llm import LlmLedger
 from colony.ledger.port import FleetLedger, JobLedger
 from colony.lifecycle import task_owner
 from colony.messaging.port import Envelope, Messenger
+from colony.telemetry.context import kept_trace
+from colony.telemetry.port import OFF, Tracer
 from workflows import names
 from workflows.attributes import attributes_of
 from workflows.catalogue import actions_of
@@ -79,6 +81,7 @@ class IoActivities:
         dispatching: Callable[[], Awaitable[bool]] | None = None,
         attributes: Collection[str] = (),
         deployment: str = "",
+        tracer: Tracer = OFF,
     ) -> None:
         """With `fleet`, a job whose steps need a type that has no agents is refused instead of waiting in silence.
 
@@ -95,6 +98,7 @@ class IoActivities:
         self._templates = templates_of(config)
         self._roots = tuple(data_roots)
         self._messenger = messenger
+        self._tracer = tracer
 
     @property
     def activities(self) -> list[object]:
@@ -144,7 +148,9 @@ class IoActivities:
         if job.llm_tokens is not None:
             await self._ledger.set_job_budget(request.key, job.llm_tokens)
         asked = {**job.model_dump(mode="json", exclude_unset=True), **values}
-        plan = await self._ledger.open_job(request.key, request.workflow_id, name, steps, source, asked)
+        plan = await self._ledger.open_job(
+            request.key, request.workflow_id, name, steps, source, asked, trace=self._trace()
+        )
         return self._steered(plan, job, request)
 
     async def _reopened(self, request: OpenJob, asked: RetryInput) -> JobPlan:
@@ -159,7 +165,14 @@ class IoActivities:
             await self._ledger.adopt_job(request.key, request.parent.key)
         given = asked.model_dump(mode="json", exclude_unset=True)
         plan = await self._ledger.open_job(
-            request.key, request.workflow_id, before.template, before.steps, before.source, given, origin
+            request.key,
+            request.workflow_id,
+            before.template,
+            before.steps,
+            before.source,
+            given,
+            origin,
+            trace=self._trace(),
         )
         return self._steered(plan, asked, request)
 
@@ -171,11 +184,15 @@ class IoActivities:
         steered = plan.model_copy(update={"priority": priority, "tenant": tenant})
         return steered.model_copy(update={"attributes": attributes_of(steered, self._attributes, self._deployment)})
 
+    def _trace(self) -> str:
+        """Id of the trace of the job, where one is kept."""
+        return kept_trace(self._tracer.current())
+
     async def _note_refused(self, request: OpenJob, error: Permanent) -> None:
         """A closed row without steps, so that people find the job where they look for jobs."""
         try:
             plan = await self._ledger.open_job(
-                request.key, request.workflow_id, Id(request.template), (), None, _NO_REQUEST
+                request.key, request.workflow_id, Id(request.template), (), None, _NO_REQUEST, trace=self._trace()
             )
             await self._ledger.close_job(plan.job, JobState.FAILED, str(error)[:1000])
         except Permanent as unfit:  # such as a template whose name can be no id

@@ -18,6 +18,8 @@ from colony.ids import event_subject
 from colony.ledger.port import Ledger
 from colony.messaging.port import Envelope, Messenger
 from colony.sites import MAX_SITES, NoticeRow, SiteMemory, SiteRow
+from colony.telemetry.context import kept_trace
+from colony.telemetry.port import OFF, Tracer
 from workflows import monitor_contracts as contracts
 from workflows.beating import beating
 from workflows.monitor_contracts import (
@@ -80,6 +82,7 @@ class MonitorActivities:
         messenger: Messenger | None = None,
         poster: Poster | None = None,
         check_fleet: bool = False,
+        tracer: Tracer = OFF,
     ) -> None:
         """Without `poster` no webhook is called; with `check_fleet` a monitor without agents is refused."""
         self._ledger = ledger
@@ -87,6 +90,7 @@ class MonitorActivities:
         self._messenger = messenger
         self._poster = poster
         self._check_fleet = check_fleet
+        self._tracer = tracer
 
     @property
     def activities(self) -> list[object]:
@@ -107,7 +111,10 @@ class MonitorActivities:
             async with beating(_LONGEST):
                 return await self._opened(request)
         except Permanent as error:
-            plan = await self._ledger.open_job(request.key, request.workflow_id, contracts.TEMPLATE, (), None, _NOTHING)
+            trace = kept_trace(self._tracer.current())
+            plan = await self._ledger.open_job(
+                request.key, request.workflow_id, contracts.TEMPLATE, (), None, _NOTHING, trace=trace
+            )
             await self._ledger.close_job(plan.job, JobState.FAILED, str(error)[:1000])
             raise
 
@@ -123,6 +130,7 @@ class MonitorActivities:
             [CHECK_STEP],
             None,
             given.model_dump(mode="json", exclude_unset=True),
+            trace=kept_trace(self._tracer.current()),
         )
         count = len(specs)
         sites = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
 from temporalio.client import (
     Client,
+    Interceptor,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
@@ -55,15 +56,23 @@ class StartedJob(Frozen):
 
 
 @asynccontextmanager
-async def connect(endpoint: TemporalEndpoint, *, timeout: float = 60.0) -> AsyncGenerator[Client]:
-    """A client once the server answers; waits up to `timeout` seconds for it. Raises `Unavailable`."""
+async def connect(
+    endpoint: TemporalEndpoint, *, timeout: float = 60.0, interceptors: Sequence[Interceptor] = ()
+) -> AsyncGenerator[Client]:
+    """A client once the server answers; waits up to `timeout` seconds for it. Raises `Unavailable`.
+
+    `interceptors` stand around its calls, and around what workers do that use it.
+    """
     deadline = time.monotonic() + timeout
     pause = 0.1
     while True:
         try:
             async with asyncio.timeout(max(1.0, min(_RPC_SECONDS, deadline - time.monotonic()))):
                 client = await Client.connect(
-                    endpoint.address, namespace=endpoint.namespace, data_converter=pydantic_data_converter
+                    endpoint.address,
+                    namespace=endpoint.namespace,
+                    data_converter=pydantic_data_converter,
+                    interceptors=interceptors,
                 )
             break
         except (RPCError, RuntimeError, TimeoutError, OSError) as error:
@@ -78,10 +87,14 @@ async def connect(endpoint: TemporalEndpoint, *, timeout: float = 60.0) -> Async
     yield client
 
 
-async def connect_later(endpoint: TemporalEndpoint) -> Client:
+async def connect_later(endpoint: TemporalEndpoint, *, interceptors: Sequence[Interceptor] = ()) -> Client:
     """A client that connects with its first call, and again after each outage; nothing is waited for now."""
     return await Client.connect(
-        endpoint.address, namespace=endpoint.namespace, data_converter=pydantic_data_converter, lazy=True
+        endpoint.address,
+        namespace=endpoint.namespace,
+        data_converter=pydantic_data_converter,
+        interceptors=interceptors,
+        lazy=True,
     )
 
 

@@ -36,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.cursor import start
     from workflows.policies import io_options
     from workflows.steered import Steered
+    from workflows.step_spans import step_span
     from workflows.steps import StepRun
     from workflows.translate import final, to_colony_error
     from workflows.ways import past, steps_seen, takes_of
@@ -130,20 +131,31 @@ class Pipeline(Steered):
                 continue
             if self.steering.paused:
                 await workflow.wait_condition(lambda: not self.steering.paused)
-            go = step.number + 1
-            if step.kind is StepKind.REPORT:
-                await self._report(plan, step, takes)
-                counts = StepCounts(number=step.number, name=step.name)
-            elif step.kind is StepKind.LOAD or step.kind in TASK_KINDS:
-                counts = await self._run_step(plan, step, cursor, takes, control)
-            else:
-                go = await control.run(step)
-                counts = StepCounts(number=step.number, name=step.name)
+            with step_span(step.number, step.name, step.kind):
+                go, counts = await self._take_step(plan, step, cursor, takes, control)
             cursor = None
             before = self._started_at + sum(done.seconds for done in self._finished)
             seconds = max(0.0, workflow.now().timestamp() - before)
             self._finished = (*self._finished, counts.model_copy(update={"seconds": seconds}))
             self._finished += past(plan, step.number + 1, go)
+
+    async def _take_step(
+        self,
+        plan: JobPlan,
+        step: StepPlan,
+        cursor: StepCursor | None,
+        takes: tuple[TakeFrom, ...],
+        control: ControlSteps,
+    ) -> tuple[int, StepCounts]:
+        """The number of the step that comes next, and what came of this one."""
+        if step.kind is StepKind.LOAD or step.kind in TASK_KINDS:
+            return step.number + 1, await self._run_step(plan, step, cursor, takes, control)
+        go = step.number + 1
+        if step.kind is StepKind.REPORT:
+            await self._report(plan, step, takes)
+        else:
+            go = await control.run(step)
+        return go, StepCounts(number=step.number, name=step.name)
 
     async def _run_step(
         self,

@@ -29,6 +29,8 @@ class MemoryJobs:
         source: SourcePin | None,
         request: Mapping[str, Any],
         origin: Origin | None = None,
+        *,
+        trace: str = "",
     ) -> JobPlan:
         """See `JobLedger`."""
         encode_object(request)
@@ -44,6 +46,7 @@ class MemoryJobs:
             steps=tuple(steps),
             source=source,
             origin=origin,
+            trace=trace,
         )
         self._tables.jobs[number] = JobRow(plan, self._tables.clock.wall())
         return plan
@@ -164,5 +167,6 @@ def _view(row: JobRow, steps: tuple[StepCounts, ...]) -> JobView:
         closed_at=row.closed_at,
         reason=row.reason,
         cancel_requested=row.cancel_requested,
+        trace=row.plan.trace,
         steps=steps,
     )

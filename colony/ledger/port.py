@@ -122,8 +122,13 @@ class JobLedger(Protocol):
         source: SourcePin | None,
         request: Mapping[str, Any],
         origin: Origin | None = None,
+        *,
+        trace: str = "",
     ) -> JobPlan:
-        """Write the job row once; the same key again returns the plan of the first time (retry-safe)."""
+        """Write the job row once; the same key again returns the plan of the first time (retry-safe).
+
+        `trace` is the id of its trace, where one is kept.
+        """
         ...
 
     async def plan(self, job: int) -> JobPlan:

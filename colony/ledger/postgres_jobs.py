@@ -13,6 +13,7 @@ from colony.ledger.postgres_connection import BULK_SECONDS, Database
 from colony.ledger.validation import clean_text, encode_object, parse_object
 
 _VIEW = """SELECT job, key, workflow_id, template, state, reason, cancel_requested, plan,
+                  coalesce(plan::json ->> 'trace', '') AS trace,
                   extract(epoch FROM opened_at)::float8 AS opened_at,
                   extract(epoch FROM closed_at)::float8 AS closed_at FROM job """
 
@@ -44,6 +45,8 @@ class PostgresJobs:
         source: SourcePin | None,
         request: Mapping[str, Any],
         origin: Origin | None = None,
+        *,
+        trace: str = "",
     ) -> JobPlan:
         """See `JobLedger`. Also makes the partitions that the job needs."""
         draft = JobPlan(
@@ -54,6 +57,7 @@ class PostgresJobs:
             steps=tuple(steps),
             source=source,
             origin=origin,
+            trace=trace,
         )
         async with self._database.transaction() as session:
             job = await session.value(
@@ -230,5 +234,6 @@ def _view(row: Any, steps: tuple[StepCounts, ...]) -> JobView:
         closed_at=row["closed_at"],
         reason=row["reason"],
         cancel_requested=row["cancel_requested"],
+        trace=row["trace"],
         steps=steps,
     )

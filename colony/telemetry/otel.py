@@ -111,6 +111,15 @@ class OtelTracer:
                 made.fail(type(error).__name__)
                 raise
 
+    @contextmanager
+    def within(self, trace: str) -> Generator[None]:
+        """See `Tracer`."""
+        token = otel_context.attach(context_of(trace))
+        try:
+            yield
+        finally:
+            otel_context.detach(token)
+
     def record(
         self,
         name: str,

@@ -7,7 +7,7 @@ numbers and classes of errors only.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Literal, Protocol
 
 Fact = str | int | float | bool
@@ -60,6 +60,10 @@ class Tracer(Protocol):
         """
         ...
 
+    def within(self, trace: str) -> AbstractContextManager[None]:
+        """A block that belongs to the span of this `traceparent`, made elsewhere; empty: to none."""
+        ...
+
 
 class NoSpan:
     """See `Span`."""
@@ -90,9 +94,13 @@ class NoTracer:
         self, name: str, *, parent: str = "", kind: Kind = "internal", facts: Mapping[str, Fact] = NO_FACTS
     ) -> Generator[Span]:
         """See `Tracer`."""
-        yield _NO_SPAN
+        yield NO_SPAN
+
+    def within(self, trace: str) -> AbstractContextManager[None]:
+        """See `Tracer`."""
+        return nullcontext()
 
 
-_NO_SPAN: Final = NoSpan()
+NO_SPAN: Final = NoSpan()
 OFF: Final = NoTracer()
 """Traces are switched off."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from colony.errors import ColonyError
+from colony.telemetry.otel import tracer_into
 from workflows.monitor import WebsiteMonitor
 from workflows.pipeline import Pipeline
+from workflows.tracing import JobTracing
 from workflows.worker import SANDBOX
 
 HISTORIES = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "histories").glob("*.json"))}
@@ -35,17 +39,22 @@ def test_histories_are_there() -> None:
     }
 
 
+@pytest.mark.parametrize("traced", [False, True], ids=["plain", "traced"])
 @pytest.mark.parametrize("name", HISTORIES)
-async def test_a_history_replays(name: str) -> None:
+async def test_a_history_replays(name: str, traced: bool) -> None:
+    seen = InMemorySpanExporter()
+    tracing = [JobTracing(tracer_into(SimpleSpanProcessor(seen), "test"))]
     replayer = Replayer(
         workflows=[Pipeline, WebsiteMonitor],
         workflow_runner=SANDBOX,
         workflow_failure_exception_types=[ColonyError],
         data_converter=pydantic_data_converter,
+        interceptors=tracing if traced else [],
     )
     history = WorkflowHistory.from_json(name, HISTORIES[name])
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     assert result.replay_failure is None
+    assert not seen.get_finished_spans(), "a replay writes no spans"
 
 
 async def test_a_changed_decision_is_noticed() -> None:
