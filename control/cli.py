@@ -31,7 +31,7 @@ from control.commands import (
     templates,
     why,
 )
-from control.exit import NOT_NOW, WRONG
+from control.exit import NOT_NOW, WRONG, run_and_leave
 
 COMMANDS = (
     stack,
@@ -98,4 +98,4 @@ def run_app(app: typer.Typer, name: str = "colony") -> None:
 
 def main() -> None:
     """Entry point."""
-    run_app(build_app())
+    run_and_leave(lambda: run_app(build_app()))

@@ -38,7 +38,8 @@ def scale(
 def main() -> None:
     """Run it as a program of its own."""
     from control.cli import run_app
+    from control.exit import run_and_leave
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command()(scale)
-    run_app(app, "deploy_agents.py")
+    run_and_leave(lambda: run_app(app, "deploy_agents.py"))

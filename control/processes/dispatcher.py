@@ -13,6 +13,7 @@ from colony.ledger.postgres import open_ledger
 from colony.lifecycle import task_owner
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
+from control.exit import serve_and_leave
 from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available, shards_owned
 from control.processes.ready import ready_and_beating
@@ -72,4 +73,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    serve_and_leave(main)
