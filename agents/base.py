@@ -11,6 +11,7 @@ from colony.clock import Clock
 from colony.contracts import Frozen
 from colony.ids import AgentId
 from colony.llm.port import CacheUse, ChatAnswer, ChatMessage
+from colony.memory.contracts import Note, Remembered
 
 
 class AgentTask(Frozen):
@@ -82,6 +83,45 @@ class Model(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """`ctx.memory`: what agents remember beyond a task, found again by what it says.
+
+    A scope is `agent` (mine), `type` (of all agents of my type), `job` (of all agents in this job; goes with it) or
+    `shared` (of all agents). All methods raise `NoMemory` where there is none, `BadInput`, what the ledger raises, and
+    what `Model.chat` does where a model embeds.
+    """
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the configuration gives agents a memory; a ledger without pgvector shows at the first use only."""
+        ...
+
+    async def add(
+        self, text: str, *, scope: str = "job", label: str = "", key: str = "", data: Mapping[str, Any] | None = None
+    ) -> str:
+        """Remember a text; returns its id. At once, not with the outcome of the task.
+
+        The same text in the same scope is one entry, so that a task that is tried again adds nothing; so is the same
+        `key`, whose entry then says what was added last. `label` says what it is, such as `passage`. A full scope
+        forgets what `memory.forget` says.
+        """
+        ...
+
+    async def add_all(self, notes: Sequence[Note], *, scope: str = "job") -> list[str]:
+        """As `add`, for at most 256 entries in one transaction; returns their ids in order."""
+        ...
+
+    async def search(
+        self, query: str, *, scope: str | Sequence[str] = "job", label: str = "", limit: int = 5, least: float = 0.0
+    ) -> list[Remembered]:
+        """What speaks of `query`, nearest first, with a score of at least `least`; of one label if one is given."""
+        ...
+
+    async def forget(self, memory: str, *, scope: str = "job") -> bool:
+        """Forget one entry by its id; whether it was there."""
+        ...
+
+
 class AgentContext(Protocol):
     """What an agent may use. Agents have no other way to the outside."""
 
@@ -98,6 +138,11 @@ class AgentContext(Protocol):
     @property
     def llm(self) -> Model:
         """The language model."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """What agents remember."""
         ...
 
     @property

@@ -69,6 +69,10 @@ class Overloaded(Transient):
         self.retry_after = retry_after
 
 
+class NoMemory(Permanent):
+    """Agents have no memory here: it is switched off, or the Postgres of the ledger has no pgvector."""
+
+
 class LostShard(Transient):
     """This host does not own the agent's shard (any more). Never counts as an attempt of a task."""
 

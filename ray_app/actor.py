@@ -25,8 +25,7 @@ from colony.errors import ColonyError, DeadlineExceeded, Unavailable
 from colony.fetch import open_fetcher
 from colony.ids import AgentType, host_name
 from colony.ledger.postgres import open_ledger
-from colony.llm.http import open_gateway_model, open_model
-from colony.llm.port import LanguageModel
+from colony.llm.http import HttpModel, open_gateway_model, open_model
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
 from ray_app.gateway.plan import gateway_plan
@@ -71,6 +70,7 @@ async def composed_host(home: Path, slot: int) -> AsyncGenerator[Host]:
                 config,
                 agent_loader(config.fleet.packages),
                 model=model,
+                embeddings=model,
                 fetcher=fetcher,
                 data_roots=data_roots(config, endpoints),
             )
@@ -82,7 +82,7 @@ def data_roots(config: Config, endpoints: Endpoints) -> tuple[str, ...]:
     return config.data_roots or (endpoints.folder,)
 
 
-async def _optional_model(stack: AsyncExitStack, endpoints: Endpoints, config: Config) -> LanguageModel | None:
+async def _optional_model(stack: AsyncExitStack, endpoints: Endpoints, config: Config) -> HttpModel | None:
     """The gateway where there is one, else the model server itself; None when no model is configured."""
     if not gateway_plan(config).backends:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from agents.base import Model, Page
+from agents.base import Memory, Model, Page
 from colony.clock import Clock
 from colony.contracts import DurableMessage
 from colony.data_files import list_below, read_below
@@ -29,6 +30,7 @@ from colony.llm.port import (
 )
 from colony.llm.structured import chat_structured
 from colony.llm.trace import traceparent
+from colony.memory.agent_memory import AgentMemory, MemoryParts, Rememberer
 from colony.messaging.durable import deliver
 from colony.messaging.port import Envelope, Messenger
 from ray_app.population import AgentCell, LiveAgent
@@ -121,11 +123,13 @@ class Surroundings:
         fetcher: Fetcher | None,
         data_roots: Sequence[str],
         lease_valid: Callable[[], bool],
+        memory: MemoryParts | None = None,
     ) -> None:
         self.ledger = ledger
         self.messenger = messenger
         self.clock = clock
         self.fetcher = fetcher
+        self.memory = memory
         self.model = model
         self.model_timeout = model_timeout
         self._roots = tuple(Path(root) for root in data_roots)
@@ -173,9 +177,12 @@ class HostContext:
     @property
     def llm(self) -> Model:
         """See `AgentContext`."""
-        cell = self._cell
-        caller = Caller(agent=cell.agent_id, agent_type=cell.kind.name, job=self._key, trace=traceparent(self._key))
-        return AgentModel(self._around, caller, cell.kind.config.tier, self._deadline)
+        return AgentModel(self._around, self._caller(), self._cell.kind.config.tier, self._deadline)
+
+    @property
+    def memory(self) -> Memory:
+        """See `AgentContext`."""
+        return AgentMemory(self._around.memory, Rememberer(self._caller(), self._seconds, self._around.check_lease))
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -252,6 +259,14 @@ class HostContext:
         )
         await deliver(self._around.ledger, self._around.messenger, message)
         return message_id
+
+    def _caller(self) -> Caller:
+        cell = self._cell
+        return Caller(agent=cell.agent_id, agent_type=cell.kind.name, job=self._key, trace=traceparent(self._key))
+
+    def _seconds(self) -> float:
+        """Until nobody waits for this piece of work any more."""
+        return self._deadline - self._around.clock.monotonic() if self._deadline else math.inf
 
     def _envelope(self, kind: str, payload: Mapping[str, Any], *, deadline: float | None = None) -> Envelope:
         return Envelope.model_construct(

@@ -17,6 +17,7 @@ from colony.errors import ColonyError, Fenced
 from colony.ids import host_name
 from colony.ledger.port import Ledger
 from colony.lifecycle import TaskOwner, task_owner
+from colony.llm.embedding import EmbeddingModel
 from colony.llm.port import LanguageModel
 from colony.messaging.port import Envelope, Messenger, Subscription
 from colony.registry.port import Registry
@@ -205,6 +206,7 @@ async def open_host(
     model: LanguageModel | None = None,
     fetcher: Fetcher | None = None,
     data_roots: Sequence[str] = (),
+    embeddings: EmbeddingModel | None = None,
     clock: Clock | None = None,
 ) -> AsyncGenerator[Host]:
     """A host with a live lease and no shards yet. On the way out it falls silent; call `drain` first to leave well.
@@ -212,7 +214,15 @@ async def open_host(
     The ports stay the caller's to close. Raises `AlreadyExists` if the incarnation had a lease, `Unavailable`.
     """
     ports = HostPorts(
-        ledger, messenger, registry, clock or SystemClock(), loader, model=model, fetcher=fetcher, data_roots=data_roots
+        ledger,
+        messenger,
+        registry,
+        clock or SystemClock(),
+        loader,
+        model=model,
+        fetcher=fetcher,
+        data_roots=data_roots,
+        embeddings=embeddings,
     )
     host = Host(slot, incarnation, ports, config)
     async with task_owner() as tasks:

@@ -9,7 +9,10 @@ from colony.clock import Clock
 from colony.config.model import Config
 from colony.contracts import HostBeat
 from colony.ledger.port import Ledger
+from colony.llm.embedding import EmbeddingModel
 from colony.llm.port import LanguageModel
+from colony.memory.agent_memory import MemoryParts
+from colony.memory.models import embedder_of
 from colony.messaging.port import Messenger
 from colony.registry.port import Registry
 from ray_app.admission import Admission
@@ -24,10 +27,10 @@ from ray_app.lease import LeaseKeeper
 from ray_app.mail import MailRoom
 from ray_app.mail_sweep import MailSweep
 from ray_app.perform import Performer
+from ray_app.places import Places
 from ray_app.population import AgentLoader, Population
 from ray_app.reception import Reception
 from ray_app.shards import ShardKeeper
-from ray_app.places import Places
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class HostPorts:
     model: LanguageModel | None = None
     fetcher: Fetcher | None = None
     data_roots: Sequence[str] = ()
+    embeddings: EmbeddingModel | None = None
 
 
 @dataclass(frozen=True)
@@ -130,4 +134,5 @@ def _surroundings(ports: HostPorts, config: Config, lease: LeaseKeeper) -> Surro
         fetcher=ports.fetcher,
         data_roots=ports.data_roots,
         lease_valid=lease.valid,
+        memory=MemoryParts(ports.ledger, embedder_of(config, ports.embeddings), config.memory),
     )

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from agents.base import Agent, AgentResult, AgentTask, Model, Page
+from agents.base import Agent, AgentResult, AgentTask, Memory, Model, Page
 from colony.clock import Clock, SystemClock
 from colony.contracts import MAX_PAYLOAD, BatchProgress, BatchReport, BatchRequest, OutcomeRow, StateRow, TaskRow
 from colony.data_files import list_below, read_below
@@ -25,7 +25,8 @@ from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
 from colony.jobs import JobPlan, StepPlan, parameters_of
 from colony.ledger.port import Ledger
-from colony.llm.port import CacheUse, ChatAnswer, ChatMessage
+from colony.llm.port import CacheUse, Caller, ChatAnswer, ChatMessage
+from colony.memory.agent_memory import local_memory
 
 _CHUNK: Final = 100
 _LEASE_SECONDS: Final = 3600.0
@@ -72,8 +73,10 @@ class LocalContext:
         *,
         roots: Sequence[Path] = (),
         model: Model | None = None,
+        caller: Caller | None = None,
     ) -> None:
-        """Without `roots` no file is readable, without `model` there is none."""
+        """Without `roots` no file is readable, without `model` there is none; `caller` is whose memory it opens."""
+        self._caller = caller or Caller(agent=agent_id)
         self._ledger = ledger
         self._roots = tuple(roots)
         self._job = job
@@ -96,6 +99,11 @@ class LocalContext:
     def llm(self) -> Model:
         """See `AgentContext`."""
         return self._model
+
+    @property
+    def memory(self) -> Memory:
+        """See `AgentContext`."""
+        return local_memory(self._ledger, self._caller)
 
     @property
     def state(self) -> Mapping[str, Any]:
@@ -210,7 +218,7 @@ class LocalRunner:
         started = time.perf_counter()
         try:
             agent = self._agent(agent_id, step)
-            context = self._context(plan.job, agent_id)
+            context = self._context(plan, step, agent_id)
             async with asyncio.timeout(step.task_seconds):
                 result = await agent.handle(task, context)
             value = _encoded(result)
@@ -221,9 +229,12 @@ class LocalRunner:
             transient = isinstance(error, Transient)
             return _bad(row, agent_id, type(error).__name__, str(error), transient, started), None
 
-    def _context(self, job: int, agent_id: AgentId) -> LocalContext:
+    def _context(self, plan: JobPlan, step: StepPlan, agent_id: AgentId) -> LocalContext:
         state = self._states.get(agent_id, {})
-        return LocalContext(self._ledger, job, agent_id, state, self._clock, roots=self._roots, model=self._model)
+        caller = Caller(agent=agent_id, agent_type=step.agent_type or "", job=plan.key)
+        return LocalContext(
+            self._ledger, plan.job, agent_id, state, self._clock, roots=self._roots, model=self._model, caller=caller
+        )
 
     def _good(
         self, row: TaskRow, agent_id: AgentId, result: AgentResult, value: bytes, started: float

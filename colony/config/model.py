@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from colony.config.api import ApiConfig
 from colony.config.gateway import GatewayConfig
 from colony.config.ledger import LedgerConfig
+from colony.config.memory import MemoryConfig
 from colony.config.section import Section
 from colony.config.telemetry import TelemetryConfig
 from colony.config.templates import TemplateConfig
@@ -123,6 +124,7 @@ class Config(Section):
     api: ApiConfig = ApiConfig()
     fetch: FetchConfig = FetchConfig()
     ledger: LedgerConfig = LedgerConfig()
+    memory: MemoryConfig = MemoryConfig()
     servers: ServersConfig = ServersConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     workflow_classes: tuple[str, ...] = ()
@@ -133,6 +135,12 @@ class Config(Section):
     def _shards_fixed(self) -> Config:
         if self.fleet.shards != SHARDS:
             raise ValueError(f"fleet.shards is {self.fleet.shards}, but the ledger counts {SHARDS}")
+        if self.memory.model and (
+            self.memory.embedder == "hashing" or not (self.model.enabled or self.gateway.backends)
+        ):
+            raise ValueError(
+                "memory.model names a model that nobody asks: model.enabled is off, or embedder is hashing"
+            )
         for root in self.data_roots:
             if not PurePath(root).parts:
                 raise ValueError("data_roots has an empty entry")

@@ -7,6 +7,7 @@ from colony.ledger.memory_fleet import MemoryFleet
 from colony.ledger.memory_histories import MemoryHistories
 from colony.ledger.memory_jobs import MemoryJobs
 from colony.ledger.memory_llm import MemoryLlm
+from colony.ledger.memory_memories import MemoryMemories
 from colony.ledger.memory_messages import MemoryMessages
 from colony.ledger.memory_retention import MemoryRetention
 from colony.ledger.memory_sites import MemorySites
@@ -22,6 +23,7 @@ class MemoryLedger(
     MemoryJobs,
     MemoryTasks,
     MemoryHistories,
+    MemoryMemories,
     MemoryMessages,
     MemoryLlm,
     MemoryRetention,

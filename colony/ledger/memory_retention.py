@@ -7,6 +7,7 @@ from colony.ids import AgentId
 from colony.ledger.memory_tables import MemoryTables
 from colony.ledger.retention import Pruned
 from colony.ledger.validation import encode_object
+from colony.memory.contracts import ScopeKind
 
 
 class MemoryRetention:
@@ -36,6 +37,7 @@ class MemoryRetention:
                 .plus(self._old_messages(before, really))
                 .plus(self._old_states(before, really))
             )
+            found = found.plus(Pruned(memories=self._orphans(before, really)))
         if calls_age is not None:
             found = found.plus(self._old_calls(self._tables.clock.wall() - calls_age, really))
         return found
@@ -104,6 +106,24 @@ class MemoryRetention:
             for key in old:
                 del self._tables.llm_calls[key]
         return Pruned(llm_calls=len(old))
+
+    def _orphans(self, before: float, really: bool) -> int:
+        """Entries of jobs that are gone, or would be."""
+        tables, unfinished = self._tables, self._unfinished()
+        kept = {
+            row.plan.key
+            for row in tables.jobs.values()
+            if row.closed_at is None or row.closed_at > before or row.plan.key in unfinished
+        }
+        gone = [
+            key
+            for key, entry in tables.memories.items()
+            if entry.scope.kind is ScopeKind.JOB and entry.scope.name not in kept
+        ]
+        if really:
+            for key in gone:
+                del tables.memories[key]
+        return len(gone)
 
     def _unfinished(self) -> set[str]:
         """Keys of the jobs that run and of all above them."""

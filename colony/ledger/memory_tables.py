@@ -10,6 +10,7 @@ from colony.contracts import AgentSpec, Artifact, BadRow, DurableMessage, JobSta
 from colony.errors import Fenced, NotFound
 from colony.ids import SHARDS, AgentId
 from colony.jobs import JobPlan
+from colony.ledger.memory_entries import MemoryEntry
 from colony.ledger.memory_monitor_table import MonitorTable
 from colony.ledger.submissions import Submission
 from colony.ledger.transcripts import TranscriptEntry, TranscriptPlace
@@ -123,6 +124,8 @@ class MemoryTables:
         self.llm_jobs: dict[str, LlmJobRow] = {}
         self.llm_cache: dict[bytes, tuple[CachedAnswer, float]] = {}
         """Key -> (answer, monotonic time when it was put)."""
+        self.memories: dict[bytes, MemoryEntry] = {}
+        self.last_memory = 0
         self.submissions: dict[str, Submission] = {}
         self.last_submission = 0
         self.settled_submissions: dict[str, float] = {}

@@ -58,6 +58,8 @@ async def _apply(connection: Any, shards: int) -> list[str]:
             await connection.execute("INSERT INTO migration (number, name) VALUES ($1, $2)", number, path.name)
             done.append(path.name)
     kept = await connection.fetchval("SELECT value FROM meta WHERE name = 'shards'", timeout=COMMAND_SECONDS)
+    # Each time: an extension that was not there before may be there now.
+    await connection.fetchval("SELECT prepare_memory()", timeout=COMMAND_SECONDS)
     if kept is None:
         await connection.execute("INSERT INTO meta (name, value) VALUES ('shards', $1)", str(shards))
         await connection.execute("INSERT INTO shard_owner (shard) SELECT generate_series(0, $1::integer - 1)", shards)

@@ -32,6 +32,7 @@ from colony.ids import AgentId, AgentType
 from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
 from colony.ledger.histories import HistoryLedger
 from colony.ledger.llm import LlmLedger
+from colony.ledger.memories import MemoriesLedger
 from colony.ledger.retention import RetentionLedger
 from colony.ledger.sites import SiteLedger
 from colony.ledger.submissions import SubmissionLedger
@@ -304,6 +305,7 @@ class Ledger(
     HistoryLedger,
     MessageLedger,
     LlmLedger,
+    MemoriesLedger,
     RetentionLedger,
     SubmissionLedger,
     TranscriptLedger,

@@ -16,6 +16,7 @@ from colony.ledger.postgres_histories import PostgresHistories
 from colony.ledger.postgres_jobs import PostgresJobs
 from colony.ledger.postgres_llm import PostgresLlm
 from colony.ledger.postgres_loads import PostgresLoads
+from colony.ledger.postgres_memories import PostgresMemories
 from colony.ledger.postgres_messages import PostgresMessages
 from colony.ledger.postgres_outcomes import PostgresOutcomes
 from colony.ledger.postgres_retention import PostgresRetention
@@ -30,6 +31,7 @@ class PostgresLedger(
     PostgresLoads,
     PostgresHistories,
     PostgresOutcomes,
+    PostgresMemories,
     PostgresMessages,
     PostgresLlm,
     PostgresRetention,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from colony.errors import DeadlineExceeded, Unavailable
 from colony.ledger.postgres_connection import BULK_SECONDS, Database
+from colony.ledger.postgres_memories import PostgresMemories
 from colony.ledger.retention import Pruned
 
 _JOBS_AT_ONCE: Final = 500
@@ -48,6 +49,14 @@ SELECT count(*) FROM llm_call c
  WHERE c.ended_at < clock_timestamp() - make_interval(secs => $1)
    AND NOT EXISTS (SELECT 1 FROM counted_jobs() j WHERE j.key = c.job)"""
 
+_PRUNABLE_MEMORIES: Final = """
+SELECT count(*) FROM memory m
+ WHERE m.scope_kind = 'job'
+   AND NOT EXISTS (
+       SELECT 1 FROM job j WHERE j.key = m.scope_name
+          AND NOT (coalesce(j.closed_at < $1, false) AND j.state <> 'running'
+                   AND NOT EXISTS (SELECT 1 FROM unfinished_jobs() u WHERE u.key = j.key)))"""
+
 
 class PostgresRetention:
     """See `RetentionLedger`."""
@@ -62,6 +71,10 @@ class PostgresRetention:
             row = await self._database.row(_PRUNABLE, await self._before(jobs_age), timeout=BULK_SECONDS)
             jobs, tasks, outcomes, messages, artifacts, states, said, size = row or (0,) * 8
             found = Pruned(jobs, tasks, outcomes, messages, artifacts, states, transcripts=said, bytes=size)
+        if jobs_age is not None and not await self._database.value("SELECT to_regclass('memory') IS NULL"):
+            before = await self._before(jobs_age)
+            memories = await self._database.value(_PRUNABLE_MEMORIES, before, timeout=BULK_SECONDS)
+            found = found._replace(memories=memories)
         if calls_age is not None:
             calls = await self._database.value(_PRUNABLE_CALLS, calls_age, timeout=BULK_SECONDS)
             found = found._replace(llm_calls=calls)
@@ -76,6 +89,7 @@ class PostgresRetention:
             found = found.plus(await self._remove_rows())
             found = found.plus(await self._prune_messages(before)).plus(await self._prune_states(before))
             await self._database.value("SELECT prune_leases($1)", before)
+            found = found.plus(Pruned(memories=await PostgresMemories(self._database).forget_orphans()))
         if calls_age is not None:
             found = found.plus(Pruned(llm_calls=await self.prune_calls(calls_age)))
         await self._database.value("SELECT forget_places()")

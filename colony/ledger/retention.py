@@ -16,6 +16,8 @@ class Pruned(NamedTuple):
     states: int = 0
     """States of agents that were removed."""
     llm_calls: int = 0
+    memories: int = 0
+    """Entries that agents remembered in jobs that are gone."""
     transcripts: int = 0
     """Entries of transcripts: calls and messages of those jobs."""
     bytes: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from colony.llm.embedding import EmbedRequest
 from colony.llm.port import ChatRequest
 
 AGENT: Final = "X-Colony-Agent"
@@ -19,7 +20,7 @@ REQUEST_ID: Final = "X-Colony-Request-Id"
 TRACE: Final = "traceparent"
 
 
-def gateway_headers(request: ChatRequest, seconds: float) -> dict[str, str]:
+def gateway_headers(request: ChatRequest | EmbedRequest, seconds: float) -> dict[str, str]:
     """Headers of one call that is given up after `seconds`; what is not known is left out."""
     caller = request.caller
     found = {

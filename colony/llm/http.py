@@ -14,6 +14,7 @@ import httpx
 from colony.config.endpoints import GatewayEndpoint, ModelEndpoint, read_secret
 from colony.config.model import ModelConfig
 from colony.errors import ConfigInvalid, DeadlineExceeded, ModelRefused, Overloaded, Unavailable
+from colony.llm.embedding import Embeddings, EmbedRequest, decode_embed, encode_embed
 from colony.llm.gateway_headers import BACKEND, CACHE, gateway_headers
 from colony.llm.openai_format import decode_answer, decode_models, encode_request, error_of
 from colony.llm.port import ChatAnswer, ChatRequest
@@ -30,7 +31,7 @@ _KEEP_SECONDS: Final = 4.0
 
 
 class HttpModel:
-    """A `LanguageModel` over HTTP; use through `open_model` or `open_gateway_model`.
+    """A `LanguageModel` and `EmbeddingModel` over HTTP; use through `open_model` or `open_gateway_model`.
 
     One call, one request: nothing is tried twice.
     """
@@ -57,6 +58,17 @@ class HttpModel:
             body, told = await self._exchange("POST", "/v1/chat/completions", content, headers)
         origin = {"backend": told.get(BACKEND, ""), "cache": told.get(CACHE, "")}
         return decode_answer(request, body).model_copy(update=origin)
+
+    async def embed(self, request: EmbedRequest) -> Embeddings:
+        """See `EmbeddingModel`. Takes at most the shorter of the request's and the configured time."""
+        seconds = min(request.timeout, self._timeout)
+        async with _deadline(seconds):
+            model = request.model
+            if not model and not self._gateway:
+                model = self._tier(request.tier) or await self._default_model()
+            headers = gateway_headers(request, seconds) if self._gateway else {}
+            body = await self._call("POST", "/v1/embeddings", encode_embed(request, model), headers)
+        return decode_embed(request, body)
 
     async def models(self) -> list[str]:
         """See `LanguageModel`."""

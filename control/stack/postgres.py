@@ -253,8 +253,10 @@ async def _ensure_databases(context: StackContext) -> None:
             await connection.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
     finally:
         connection.terminate()
-    visibility: Any = await connect(_as_admin(context, "temporal_visibility"), name="colony-up")
-    try:
-        await visibility.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    finally:
-        visibility.terminate()
+    # By the superuser: the roles must not need the right to. What agents remember needs vectors.
+    for database, extension in (("temporal_visibility", "btree_gin"), ("colony", "vector")):
+        owned: Any = await connect(_as_admin(context, database), name="colony-up")
+        try:
+            await owned.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+        finally:
+            owned.terminate()

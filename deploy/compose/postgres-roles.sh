@@ -16,4 +16,6 @@ CREATE DATABASE temporal_visibility OWNER temporal;
 REVOKE CONNECT ON DATABASE colony, temporal, temporal_visibility FROM PUBLIC;
 \connect temporal_visibility
 CREATE EXTENSION IF NOT EXISTS btree_gin;
+\connect colony
+CREATE EXTENSION IF NOT EXISTS vector;
 SQL

@@ -88,6 +88,7 @@ class PostgresServer:
         password = self.password_file.read_text("ascii")
         await self.admin(f"CREATE ROLE {_COLONY} LOGIN PASSWORD '{password}'")
         await self.admin(f"CREATE DATABASE template_colony OWNER {_COLONY}")
+        await self.admin("CREATE EXTENSION vector", "template_colony")
         await migrate(self.endpoint("template_colony"))
 
     async def start(self) -> None:

@@ -68,3 +68,5 @@ async def test_roles_then_schema_then_schema_again(tmp_path: Path) -> None:
         assert (await server.admin(TABLES, "temporal"), await server.admin(TABLES, "temporal_visibility")) == made
         owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'colony'"
         assert await server.admin(owner) == "colony"
+        vectors = "SELECT pg_get_userbyid(extowner) FROM pg_extension WHERE extname = 'vector'"
+        assert await server.admin(vectors, "colony") == "postgres"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.base import AgentContext, AgentTask, Model, Page
+from agents.base import AgentContext, AgentTask, Memory, Model, Page
 from colony.clock import ManualClock
 from colony.errors import NotFound
 from colony.ids import AgentId
-from colony.llm.port import ChatAnswer
+from colony.ledger.memory import MemoryLedger
+from colony.llm.port import Caller, ChatAnswer
+from colony.memory.agent_memory import local_memory
 
 
 class ScriptedModel:
@@ -49,10 +51,13 @@ class Bench:
         pages: Mapping[str, Page | Exception] | None = None,
         results: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
         state: Mapping[str, Any] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.agent_id = AgentId("agent-1")
         self.clock = ManualClock()
         self.llm: Model = model or ScriptedModel()
+        caller = Caller(agent=self.agent_id, agent_type="agent", job="job-key")
+        self.memory: Memory = memory or local_memory(MemoryLedger(self.clock), caller)
         self.state: Mapping[str, Any] = state or {}
         self._files = files or {}
         self.pages: dict[str, Page | Exception] = dict(pages or {})

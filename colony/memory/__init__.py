@@ -1,0 +1,1 @@
+"""What agents remember: embedders, limits, and the memory an agent is given."""
