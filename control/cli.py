@@ -30,6 +30,7 @@ from control.commands import (
     steer,
     templates,
     why,
+    worker,
 )
 from control.exit import NOT_NOW, WRONG, run_and_leave
 
@@ -52,6 +53,7 @@ COMMANDS = (
     prune,
     llm,
     config,
+    worker,
     bench,
 )
 """Modules with `register(app)`; they import what is heavy only when a command runs."""

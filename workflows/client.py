@@ -20,7 +20,6 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import (
     CancelledError,
     TerminatedError,
@@ -41,6 +40,7 @@ from colony.errors import (
     Unavailable,
 )
 from workflows.contracts import JobResult, Progress
+from workflows.encryption import converter_of
 from workflows.policies import WORKFLOW_QUEUE
 from workflows.translate import to_colony_error
 
@@ -59,10 +59,12 @@ class StartedJob(Frozen):
 async def connect(
     endpoint: TemporalEndpoint, *, timeout: float = 60.0, interceptors: Sequence[Interceptor] = ()
 ) -> AsyncGenerator[Client]:
-    """A client once the server answers; waits up to `timeout` seconds for it. Raises `Unavailable`.
+    """A client once the server answers; waits up to `timeout` seconds for it.
 
-    `interceptors` stand around its calls, and around what workers do that use it.
+    `interceptors` stand around its calls, and around what workers do that use it. Raises `Unavailable`, and what is
+    wrong with the file of keys where one is named.
     """
+    converter = converter_of(endpoint)
     deadline = time.monotonic() + timeout
     pause = 0.1
     while True:
@@ -71,7 +73,7 @@ async def connect(
                 client = await Client.connect(
                     endpoint.address,
                     namespace=endpoint.namespace,
-                    data_converter=pydantic_data_converter,
+                    data_converter=converter,
                     interceptors=interceptors,
                 )
             break
@@ -92,7 +94,7 @@ async def connect_later(endpoint: TemporalEndpoint, *, interceptors: Sequence[In
     return await Client.connect(
         endpoint.address,
         namespace=endpoint.namespace,
-        data_converter=pydantic_data_converter,
+        data_converter=converter_of(endpoint),
         interceptors=interceptors,
         lazy=True,
     )

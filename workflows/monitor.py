@@ -102,6 +102,11 @@ class WebsiteMonitor:
         """Add, change, remove, pause or wake sites: see `SiteChange`. Fails with a typed error, changing nothing."""
         return await self._change(change)
 
+    @workflow.signal(name=names.VERSIONS_CHANGED)
+    def versions_changed(self) -> None:
+        """Look up: another version of the workers may be current."""
+        self._woken = True
+
     async def _change(self, change: dict[str, Any]) -> SitesChanged:
         await workflow.wait_condition(lambda: self._job is not None)
         async with self._lock:
@@ -243,7 +248,8 @@ class WebsiteMonitor:
                 lanes=lanes.ranges,
                 finished=self._finished,
                 reported_day=self._reported_day,
-            )
+            ),
+            initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
         )
 
     def _trouble(self) -> str:
@@ -278,8 +284,10 @@ class WebsiteMonitor:
 
 
 def _is_full(*, busy: bool) -> bool:
-    """Whether to go on in a fresh history, rather when nothing is under way."""
+    """Whether to go on in a fresh history, rather when nothing is under way: it is long, or there is a new version."""
     info = workflow.info()
+    if info.is_target_worker_deployment_version_changed() and not busy:
+        return True
     events = info.get_current_history_length() - (_MORE_EVENTS if busy else 0)
     return should_continue_as_new(events, info.is_continue_as_new_suggested())
 

@@ -1,4 +1,4 @@
-"""Names of the activities: what a history holds, so they never change."""
+"""Names of the activities and of signals: what a history holds, so they never change."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ REPORT: Final = "report"
 CANCEL_JOB: Final = "cancel_job"
 CLOSE_JOB: Final = "close_job"
 DISPATCHER_LIVES: Final = "dispatcher_lives"
+
+VERSIONS_CHANGED: Final = "versions_changed"
+"""Signal that makes a job look up: its version has changed, or another one is current."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from colony.errors import ColonyError, Unavailable
@@ -19,6 +19,7 @@ from workflows.monitor import WebsiteMonitor
 from workflows.pipeline import Pipeline
 from workflows.policies import DISPATCH_QUEUE, HEARTBEAT_THROTTLE, IO_QUEUE, STICKY_SECONDS, WORKFLOW_QUEUE
 from workflows.translate import TranslateErrors
+from workflows.versioned import PinnedMonitor, UpgradingPipeline
 
 GRACE = timedelta(seconds=10)
 """Time activities under way get to end when a worker shuts down: two batches."""
@@ -36,15 +37,17 @@ def workflow_worker(
     max_cached: int = 500,
     identity: str | None = None,
     coded: Sequence[type] = (),
+    version: WorkerDeploymentConfig | None = None,
 ) -> Worker:
     """Decides: runs `Pipeline` for every template name, but for workflows that have a name of their own.
 
-    `coded` are workflows of users, under names of their own.
+    `coded` are workflows of users, under names of their own. A worker with a `version` gets jobs once that is current.
     """
+    shipped: list[type] = [Pipeline, WebsiteMonitor] if version is None else [UpgradingPipeline, PinnedMonitor]
     return Worker(
         client,
         task_queue=queue,
-        workflows=[Pipeline, WebsiteMonitor, *coded],
+        workflows=[*shipped, *coded],
         workflow_runner=SANDBOX,
         workflow_failure_exception_types=[ColonyError],
         max_cached_workflows=max_cached,
@@ -53,6 +56,7 @@ def workflow_worker(
         workflow_task_poller_behavior=_pollers(8),
         graceful_shutdown_timeout=GRACE,
         identity=identity,
+        deployment_config=version,
     )
 
 
@@ -64,10 +68,14 @@ def io_worker(
     queue: str = IO_QUEUE,
     concurrent: int = 16,
     identity: str | None = None,
+    version: WorkerDeploymentConfig | None = None,
 ) -> Worker:
-    """Runs the activities on ledger and sources, and those of `website_monitor`."""
+    """Runs the activities on ledger and sources, and those of `website_monitor`.
+
+    It has the version of the workflows it works for: what they say to each other may change with it.
+    """
     every = [*activities.activities, *([] if monitor is None else monitor.activities)]
-    return _activity_worker(client, every, queue, concurrent, identity)
+    return _activity_worker(client, every, queue, concurrent, identity, version)
 
 
 def dispatch_worker(
@@ -78,7 +86,10 @@ def dispatch_worker(
     concurrent: int = 8,
     identity: str | None = None,
 ) -> Worker:
-    """Runs `dispatch_batch`, few at a time, so that a dead dispatcher takes little with it."""
+    """Runs `dispatch_batch`, few at a time, so that a dead dispatcher takes little with it.
+
+    It has no version: hosts are never there twice, and its one contract holds between all of them.
+    """
     return _activity_worker(client, activities.activities, queue, concurrent, identity)
 
 
@@ -103,7 +114,12 @@ async def run_workers(workers: Sequence[Worker], shutdown: asyncio.Event) -> Non
 
 
 def _activity_worker(
-    client: Client, activities: Sequence[object], queue: str, concurrent: int, identity: str | None
+    client: Client,
+    activities: Sequence[object],
+    queue: str,
+    concurrent: int,
+    identity: str | None,
+    version: WorkerDeploymentConfig | None = None,
 ) -> Worker:
     return Worker(
         client,
@@ -116,6 +132,7 @@ def _activity_worker(
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=GRACE,
         identity=identity,
+        deployment_config=version,
     )
 
 

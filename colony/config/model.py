@@ -14,6 +14,7 @@ from colony.config.memory import MemoryConfig
 from colony.config.section import Section
 from colony.config.telemetry import TelemetryConfig
 from colony.config.templates import TemplateConfig
+from colony.config.temporal import TemporalConfig
 from colony.ids import SHARDS, AgentType, Id
 
 
@@ -125,6 +126,7 @@ class Config(Section):
     fetch: FetchConfig = FetchConfig()
     ledger: LedgerConfig = LedgerConfig()
     memory: MemoryConfig = MemoryConfig()
+    temporal: TemporalConfig = TemporalConfig()
     servers: ServersConfig = ServersConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     workflow_classes: tuple[str, ...] = ()

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import structlog
 from temporalio.client import Client
+from temporalio.worker import WorkerDeploymentConfig
 
 from colony.config.endpoints import home_from_environment, read_endpoints
+from colony.config.temporal import TemporalConfig
 from colony.errors import ColonyError
 from colony.fetch import open_fetcher
 from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
-from colony.lifecycle import task_owner
+from colony.lifecycle import TaskOwner, task_owner
 from colony.messaging.nats import open_messenger
+from control.exit import serve_and_leave
 from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available
 from control.processes.ready import ready_and_beating
@@ -27,9 +30,11 @@ from ray_app.reconciler import LEADER
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
 from workflows.attributes import registered_attributes
+from workflows.builds import deployment_of
 from workflows.client import connect
 from workflows.closing import OrphanCloser
 from workflows.coded import load_workflow_classes
+from workflows.promotion import Promoter, leave_versions
 from workflows.worker import io_worker, run_workers, workflow_worker
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +64,21 @@ async def search_attributes(client: Client) -> frozenset[str]:
     except ColonyError as error:
         _log.warning("jobs set no search attributes", error=str(error))
         return frozenset()
+
+
+async def take_jobs(
+    client: Client, config: TemporalConfig, version: WorkerDeploymentConfig | None, owner: TaskOwner, *, alone: bool
+) -> None:
+    """Have new jobs come to the workers of this process; returns once they do, or another version rightly gets them."""
+    if version is None:
+        try:
+            await leave_versions(client, config.deployment)
+        except ColonyError as error:
+            _log.warning("workers without a version may get no jobs", error=str(error))
+    elif config.promote == "auto":
+        promoter = Promoter(client, config.deployment, version.version.build_id, alone=alone)
+        owner.start(promoter.run(), name="promotion")
+        await promoter.wait()
 
 
 async def main() -> None:
@@ -93,17 +113,20 @@ async def main() -> None:
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
         owner.start(retain(ledger, config.ledger), name="retention")
+        coded = load_workflow_classes(config.workflow_classes, config.fleet.packages)
+        version = deployment_of(config, coded)
+        workers = [
+            workflow_worker(client, coded=coded, version=version),
+            io_worker(client, activities, monitor=monitor, version=version),
+        ]
+        running = asyncio.create_task(run_workers(workers, stop), name="workers")
+        decided = owner.start(
+            take_jobs(client, config.temporal, version, owner, alone=endpoints.temporal.own), name="version"
+        )
+        await asyncio.wait({running, decided}, return_when=asyncio.FIRST_COMPLETED)
         async with ready_and_beating(home, "worker"):
-            await run_workers(
-                [
-                    workflow_worker(
-                        client, coded=load_workflow_classes(config.workflow_classes, config.fleet.packages)
-                    ),
-                    io_worker(client, activities, monitor=monitor),
-                ],
-                stop,
-            )
+            await running
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    serve_and_leave(main)

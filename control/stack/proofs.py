@@ -18,6 +18,7 @@ from control.stack.probes import http_answers
 from control.stack.proofs_gateway import gateway_answers
 from control.stack.proofs_hosts import agents_to_ask, ask_agent
 from control.stack.proofs_temporal import temporal_answers, worker_works, workers_ask_for_tasks
+from control.stack.proofs_versions import version_is_there
 
 PROOF_SECONDS: Final = 10.0
 
@@ -67,6 +68,7 @@ PROOFS: list[tuple[str, Proof]] = [
     ("ledger", ledger_answers),
     ("temporal", temporal_answers),
     ("task queues", workers_ask_for_tasks),
+    ("worker version", version_is_there),
     ("worker", worker_works),
     ("bus", bus_answers),
     ("registry", registry_answers),

@@ -18,9 +18,7 @@ from colony.config.endpoints import Endpoints
 from colony.errors import Permanent, Unavailable
 from workflows.client import await_job, connect, start_job
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE, WORKFLOW_QUEUE
-
-POLL_SECONDS: Final = 75.0
-"""A worker that waits for tasks asks again at least every 60 to 70 s; an older sign of life is none."""
+from workflows.versions import POLL_SECONDS
 
 NO_TEMPLATE: Final = "colony_proof"
 """No template has this name: the job is refused, by the workflow worker and the activities on the ledger together."""

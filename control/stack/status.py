@@ -13,6 +13,7 @@ from control.stack.gateway_status import with_gateway
 from control.stack.identity import Entry, alive, all_entries, boot_id
 from control.stack.memory import pss_mb
 from control.stack.paths import StackPaths
+from control.stack.proofs_versions import with_version
 from control.stack.state import ServiceRecord, StackRecord, read_state
 from control.stack.stopping import members
 
@@ -31,6 +32,7 @@ def stack_status(paths: StackPaths) -> dict[str, Any]:
     if supervised:
         ray = record.service("ray")
         services = with_gateway(services, _endpoints(paths), [] if ray is None else members(ray, entries))
+        services = with_version(services, _endpoints(paths))
         own = [entry for entry in entries if entry.identity == record.supervisor]
         services["supervisor"] = {
             "state": "ready",

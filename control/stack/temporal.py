@@ -32,11 +32,15 @@ MEMORY_LIMIT: Final = "400MiB"
 def endpoint(context: StackContext) -> TemporalEndpoint:
     """Where the workflow engine is."""
     provider = context.providers["temporal"]
+    keys = context.config.temporal.codec_key_file
+    key_file = str((context.folder / keys).resolve()) if keys else ""
     if provider.kind == "configured":
-        return TemporalEndpoint(address=provider.address, namespace=context.config.servers.temporal_namespace)
+        namespace = context.config.servers.temporal_namespace
+        return TemporalEndpoint(address=provider.address, namespace=namespace, codec_key_file=key_file)
     has_ui = provider.kind == "embedded" or "temporal-ui" in context.providers
     ui = f"http://{context.address('temporal-ui')}" if has_ui else ""
-    return TemporalEndpoint(address=context.address("temporal"), namespace=NAMESPACE, ui=ui)
+    address = context.address("temporal")
+    return TemporalEndpoint(address=address, namespace=NAMESPACE, ui=ui, own=True, codec_key_file=key_file)
 
 
 def spec(context: StackContext) -> ServiceSpec:

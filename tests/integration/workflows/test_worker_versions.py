@@ -1,0 +1,248 @@
+"""Versions of the workers on a real Temporal server: who gets jobs, who keeps them, and how they change over."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio import workflow
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from agents.monitoring import Monitoring
+from agents.probe import Probe
+from colony.clock import SystemClock
+from colony.config.endpoints import TemporalEndpoint
+from colony.config.model import Config
+from colony.config.temporal import TemporalConfig
+from colony.contracts import JobState
+from colony.ids import AgentType
+from colony.ledger.memory import MemoryLedger
+from colony.lifecycle import task_owner
+from tests.eventually import assert_eventually
+from tests.servers.temporal import temporal_cli, temporal_server
+from workflows.activities_dispatch import DispatchActivities
+from workflows.activities_io import IoActivities
+from workflows.activities_monitor import MonitorActivities
+from workflows.builds import deployment_of
+from workflows.client import await_job, cancel_job, connect, start_job
+from workflows.local_runner import LocalRunner, local_runner
+from workflows.promotion import Promoter, leave_versions
+from workflows.schedules import TemporalSchedules, Timing
+from workflows.versions import make_current, nudge_pinned, read_deployment
+from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
+
+
+@workflow.defn(name="patient", sandboxed=False)
+class Patient:
+    """A user's workflow that says nothing about versions."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    @workflow.signal(name="go")
+    def go(self) -> None:
+        self._told = True
+
+    @workflow.run
+    async def run(self, *_: object) -> str:
+        await workflow.wait_condition(lambda: self._told)
+        return workflow.info().get_current_build_id()
+
+
+@dataclass
+class World:
+    client: Client
+    endpoint: TemporalEndpoint
+    ledger: MemoryLedger
+    runner: LocalRunner
+    folder: Path
+    name: str
+
+    @asynccontextmanager
+    async def worker(self, build: str, *, alone: bool = False, promote: bool = True) -> AsyncGenerator[Promoter]:
+        """A worker process of version `build`; no version when that is empty."""
+        config = Config(temporal=TemporalConfig(deployment=self.name, build_id=build, versioning=bool(build)))
+        version = deployment_of(config, [Patient])
+        monitor = MonitorActivities(self.ledger, [self.folder])
+        shutdown = asyncio.Event()
+        async with connect(self.endpoint) as client, task_owner() as owner:
+            workers = [
+                workflow_worker(client, coded=[Patient], version=version),
+                io_worker(client, IoActivities(self.ledger, config, [self.folder]), monitor=monitor, version=version),
+            ]
+            running = asyncio.create_task(run_workers(workers, shutdown))
+            promoter = Promoter(client, self.name, build, alone=alone)
+            if build and promote:
+                owner.start(promoter.run(), name="promotion")
+            try:
+                yield promoter
+            finally:
+                shutdown.set()
+                await running
+
+    async def build_of(self, workflow_id: str) -> str:
+        described = await self.client.get_workflow_handle(workflow_id).describe()
+        info = described.raw_description.workflow_execution_info.versioning_info
+        return info.deployment_version.build_id
+
+    async def moved(self, workflow_id: str, build: str) -> None:
+        async def there() -> bool:
+            return await self.build_of(workflow_id) == build
+
+        await assert_eventually(there, 40)
+
+    async def current(self) -> str:
+        return (await read_deployment(self.client, self.name)).current
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def versioned_server() -> AsyncGenerator[TemporalEndpoint]:
+    async with temporal_server() as endpoint:
+        yield endpoint
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(
+    versioned_server: TemporalEndpoint, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncGenerator[World]:
+    ledger = MemoryLedger(SystemClock())
+    agents = {AgentType("probe"): Probe, AgentType("monitoring"): Monitoring}
+    shutdown = asyncio.Event()
+    async with connect(versioned_server) as client, local_runner(ledger, agents, roots=[tmp_path]) as runner:
+        running = asyncio.create_task(run_workers([dispatch_worker(client, DispatchActivities(runner))], shutdown))
+        name = f"colony-{abs(hash(request.node.name)) % 10_000}"
+        try:
+            yield World(client, versioned_server, ledger, runner, tmp_path, name)
+        finally:
+            await leave_versions(client, name)
+            async for each in client.list_workflows("ExecutionStatus = 'Running'"):
+                await client.get_workflow_handle(each.id).terminate()
+            shutdown.set()
+            await running
+
+
+async def test_jobs_of_the_plain_command_run_once_a_version_is_current(world: World) -> None:
+    async with world.worker("one") as promoter:
+        await promoter.wait()
+        assert await world.current() == "one"
+        given = json.dumps({"tasks": 500})
+        code, output = await temporal_cli(
+            world.endpoint, "workflow", "execute", "--type", "durable_tasks", "--task-queue", "colony",
+            "--workflow-id", "plain", "--input", given,
+        )  # fmt: skip
+        assert code == 0, output
+        assert (await world.ledger.job("plain")).state is JobState.DONE
+        assert await world.build_of("plain") == "one"
+        seen = await read_deployment(world.client, world.name)
+        assert (seen.version("one").status, seen.deserted) == ("current", False)
+        assert seen.version("one").pollers >= 1
+        schedules = TemporalSchedules(world.client)
+        await schedules.create("nightly", Timing(template="durable_tasks", every=3600), {"tasks": 10})
+        await schedules.trigger("nightly")
+
+        async def done() -> bool:
+            return any(
+                view.state is JobState.DONE for view in await world.ledger.jobs(10) if "nightly" in view.workflow_id
+            )
+
+        await assert_eventually(done, 20)
+        await schedules.delete("nightly")
+
+
+async def test_a_job_under_way_follows_the_new_version(world: World) -> None:
+    async with world.worker("one") as first, world.worker("two", promote=False):
+        await first.wait()
+        started = await start_job(world.client, "durable_tasks", {"tasks": 40_000})
+        await world.moved(started.workflow_id, "one")
+        await make_current(world.client, world.name, "two")
+        result = await await_job(world.client, started.workflow_id, timeout=60)
+        assert result.steps[1].ok == 40_000
+        assert await world.build_of(started.workflow_id) == "two"
+
+
+async def test_jobs_of_before_there_were_versions_go_on(world: World) -> None:
+    async with world.worker(""):
+        started = await start_job(world.client, "durable_tasks", {"tasks": 30_000})
+
+        async def opened() -> bool:
+            return bool(await world.ledger.jobs(1))
+
+        await assert_eventually(opened, 20)
+    async with world.worker("one") as promoter:
+        await promoter.wait()
+        assert (await await_job(world.client, started.workflow_id, timeout=60)).steps[1].ok == 30_000
+    # And back: a worker without a version gets jobs once none is current.
+    await leave_versions(world.client, world.name)
+    async with world.worker(""):
+        again = await start_job(world.client, "durable_tasks", {"tasks": 10})
+        assert (await await_job(world.client, again.workflow_id, timeout=30)).state is JobState.DONE
+
+
+async def test_a_monitor_keeps_its_version_until_it_goes_on_as_new(world: World) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+        sites = {"sites": [{"url": "http://127.0.0.1:9/"}], "interval": 3600}
+        started = await start_job(world.client, "website_monitor", sites)
+        await world.moved(started.workflow_id, "one")
+        async with world.worker("two") as second:
+            await second.wait()
+            assert await world.current() == "two"
+
+            async def pinned() -> bool:
+                return (await read_deployment(world.client, world.name)).version("one").pinned == 1
+
+            await assert_eventually(pinned, 20)
+            await nudge_pinned(world.client, world.name, "one")
+            await world.moved(started.workflow_id, "two")
+            await assert_eventually(lambda: _none_pinned(world, "one"), 20)
+            handle = world.client.get_workflow_handle(started.workflow_id)
+            assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+            assert len(await world.ledger.jobs(10)) == 1, "the same job goes on"
+            await cancel_job(world.client, started.workflow_id)
+
+
+async def _none_pinned(world: World, build: str) -> bool:
+    return (await read_deployment(world.client, world.name)).version(build).pinned == 0
+
+
+async def test_jobs_of_a_version_that_is_gone_go_on_where_no_other_worker_can_be(world: World) -> None:
+    async with world.worker("one", alone=True) as first:
+        await first.wait()
+        sites = {"sites": [{"url": "http://127.0.0.1:9/"}], "interval": 3600}
+        monitor = await start_job(world.client, "website_monitor", sites)
+        patient = await start_job(world.client, "patient", {})
+        await world.moved(monitor.workflow_id, "one")
+        await world.moved(patient.workflow_id, "one")
+
+        async def both() -> bool:
+            return (await read_deployment(world.client, world.name)).version("one").pinned == 2
+
+        await assert_eventually(both, 20)
+    async with world.worker("two", alone=True) as second:
+        await second.wait()
+        await world.moved(monitor.workflow_id, "two")
+        handle = world.client.get_workflow_handle(patient.workflow_id)
+        await handle.signal("go")
+        assert await handle.result() == "two"
+        await cancel_job(world.client, monitor.workflow_id)
+
+
+async def test_an_old_worker_that_starts_again_undoes_no_upgrade(world: World) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+    async with world.worker("two") as second:
+        await second.wait()
+        assert await world.current() == "two"
+        async with world.worker("one") as again:
+            await again.wait()
+            assert await world.current() == "two"
+            waiting = await start_job(world.client, "patient", {})
+            await world.moved(waiting.workflow_id, "two")
