@@ -19,6 +19,7 @@ from colony.errors import BadInput, Fenced, NotPermitted
 from colony.fetch import FetchedPage
 from colony.ids import AgentId, AgentType, Id, agent_subject, type_subject
 from colony.ledger.port import Ledger
+from colony.ledger.transcripts import Said
 from colony.llm.port import (
     NORMAL_PRIORITY,
     CacheUse,
@@ -34,6 +35,9 @@ from colony.memory.agent_memory import AgentMemory, MemoryParts, Rememberer
 from colony.messaging.durable import deliver
 from colony.messaging.port import Envelope, Messenger
 from ray_app.population import AgentCell, LiveAgent
+from ray_app.transcripts import TranscriptBook
+from ray_app.witness import Witness
+from ray_app.work import Work
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -53,10 +57,11 @@ class AgentModel:
     waits for the task any more.
     """
 
-    __slots__ = ("_around", "_caller", "_deadline", "_tier")
+    __slots__ = ("_around", "_caller", "_deadline", "_tier", "_witness")
 
-    def __init__(self, around: Surroundings, caller: Caller, tier: str, deadline: float) -> None:
+    def __init__(self, around: Surroundings, caller: Caller, tier: str, deadline: float, witness: Witness) -> None:
         self._around = around
+        self._witness = witness
         self._caller = caller
         self._tier = tier
         self._deadline = deadline
@@ -98,9 +103,10 @@ class AgentModel:
             cache=cache,
             caller=self._caller,
         )
+        heard = self._witness.listening(self._around.model)
         if schema is None:
-            return await self._around.model.chat(request)
-        return await chat_structured(self._around.model, request, self._around.clock)
+            return await heard.chat(request)
+        return await chat_structured(heard, request, self._around.clock)
 
     def _seconds(self) -> float:
         longest = self._around.model_timeout
@@ -124,12 +130,14 @@ class Surroundings:
         data_roots: Sequence[str],
         lease_valid: Callable[[], bool],
         memory: MemoryParts | None = None,
+        transcripts: TranscriptBook | None = None,
     ) -> None:
         self.ledger = ledger
         self.messenger = messenger
         self.clock = clock
         self.fetcher = fetcher
         self.memory = memory
+        self.transcripts = transcripts
         self.model = model
         self.model_timeout = model_timeout
         self._roots = tuple(Path(root) for root in data_roots)
@@ -152,15 +160,31 @@ class Surroundings:
 class HostContext:
     """`AgentContext` of one agent in one piece of work."""
 
-    __slots__ = ("_around", "_cell", "_deadline", "_job", "_key", "live")
+    __slots__ = ("_around", "_cell", "_deadline", "_heard", "_job", "_key", "_tier", "_work", "live")
 
-    def __init__(self, around: Surroundings, cell: AgentCell, job: int, key: str = "", deadline: float = 0.0) -> None:
-        """`job` and `key` are the number and key of the job, 0 and empty for none; `deadline` is in monotonic time."""
+    def __init__(
+        self,
+        around: Surroundings,
+        cell: AgentCell,
+        work: Work,
+        deadline: float = 0.0,
+        *,
+        tier: str = "",
+        asked: bool = False,
+    ) -> None:
+        """`deadline` is in monotonic time, `tier` that of the step.
+
+        `asked` says that it is a message, sent for `work`: models are called on behalf of its job then, but its
+        results are not this agent's to read.
+        """
         self._around = around
         self._cell = cell
-        self._job = job
-        self._key = key
+        self._work = work
+        self._job = 0 if asked else work.job
+        self._key = work.key
+        self._tier = tier or cell.kind.config.tier
         self._deadline = deadline
+        self._heard: Witness | None = None
         self.live: LiveAgent | None = None
         """The agent this is for, once it is awake. Its cell may forget it while it runs."""
 
@@ -177,7 +201,7 @@ class HostContext:
     @property
     def llm(self) -> Model:
         """See `AgentContext`."""
-        return AgentModel(self._around, self._caller(), self._cell.kind.config.tier, self._deadline)
+        return AgentModel(self._around, self._caller(), self._tier, self._deadline, self._witness())
 
     @property
     def memory(self) -> Memory:
@@ -228,8 +252,7 @@ class HostContext:
         deadline = self._around.clock.wall() + timeout
         envelope = self._envelope(kind, payload, deadline=deadline)
         self._around.check_lease()
-        answer = await self._around.messenger.ask(agent_subject(AgentId(agent_id)), envelope, timeout=timeout)
-        return answer.payload
+        return await self._asked(agent_subject(AgentId(agent_id)), agent_id, envelope, timeout)
 
     async def ask_type(
         self, agent_type: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
@@ -237,13 +260,13 @@ class HostContext:
         """See `AgentContext`."""
         envelope = self._envelope(kind, payload, deadline=self._around.clock.wall() + timeout)
         self._around.check_lease()
-        answer = await self._around.messenger.ask(type_subject(AgentType(agent_type)), envelope, timeout=timeout)
-        return answer.payload
+        return await self._asked(type_subject(AgentType(agent_type)), f"type:{agent_type}", envelope, timeout)
 
     async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
         """See `AgentContext`."""
         self._around.check_lease()
-        await self._around.messenger.tell(agent_subject(AgentId(agent_id)), self._envelope(kind, payload))
+        async with self._witness().message(Said.TELL, agent_id, kind, payload):
+            await self._around.messenger.tell(agent_subject(AgentId(agent_id)), self._envelope(kind, payload))
 
     async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
         """See `AgentContext`."""
@@ -257,8 +280,26 @@ class HostContext:
             payload=dict(payload),
             sender=self._cell.agent_id,
         )
-        await deliver(self._around.ledger, self._around.messenger, message)
+        async with self._witness().message(Said.DELIVER, agent_id, kind, payload):
+            await deliver(self._around.ledger, self._around.messenger, message, origin=self._work.origin())
         return message_id
+
+    def handed_off(self, value: Mapping[str, Any]) -> None:
+        """Note a result that names who goes on, if it does."""
+        if "hand_off" in value:
+            self._witness().handed_off(value)
+
+    async def _asked(self, subject: str, peer: str, envelope: Envelope, timeout: float) -> Mapping[str, Any]:
+        async with self._witness().message(Said.ASK, peer, envelope.kind, envelope.payload) as answered:
+            answer = await self._around.messenger.ask(subject, envelope, timeout=timeout)
+            answered.payload, answered.sender = answer.payload, answer.sender
+        return answer.payload
+
+    def _witness(self) -> Witness:
+        # Made when something is said: most tasks say nothing.
+        if self._heard is None:
+            self._heard = Witness(self._around.transcripts, self._around.clock, self._cell.agent_id, self._work)
+        return self._heard
 
     def _caller(self) -> Caller:
         cell = self._cell
@@ -269,6 +310,8 @@ class HostContext:
         return self._deadline - self._around.clock.monotonic() if self._deadline else math.inf
 
     def _envelope(self, kind: str, payload: Mapping[str, Any], *, deadline: float | None = None) -> Envelope:
+        origin = self._work.origin()
+        fields = {"origin": origin} if origin else {}  # what is not set does not travel
         return Envelope.model_construct(
-            kind=Id(kind), payload=dict(payload), sender=self._cell.agent_id, deadline=deadline
+            kind=Id(kind), payload=dict(payload), sender=self._cell.agent_id, deadline=deadline, **fields
         )

@@ -59,6 +59,7 @@ class Host:
         self._groups = parts.groups
         self._admission = parts.admission
         self._batches = parts.batches
+        self._book = parts.book
 
     # What the reconciler and the dispatcher ask of a host.
 
@@ -163,6 +164,7 @@ class Host:
         tasks.start(self._announcer.run_beats(), name="heartbeat")
         tasks.start(self._announcer.run_publishing(), name="registry")
         tasks.start(self._announcer.introduce(), name="introduction")
+        tasks.start(self._book.run(), name="transcripts")
         tasks.start(self._watch_tasks(tasks), name="background watch")
 
     async def close(self) -> None:
@@ -175,6 +177,7 @@ class Host:
         await self._shards.drop_all()
         await self._groups.aclose()
         await self._announcer.aclose()
+        await self._book.close()
         if self._cancels is not None:
             await self._cancels.aclose()
 

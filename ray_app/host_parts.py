@@ -31,6 +31,7 @@ from ray_app.places import Places
 from ray_app.population import AgentLoader, Population
 from ray_app.reception import Reception
 from ray_app.shards import ShardKeeper
+from ray_app.transcripts import TranscriptBook
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class HostParts:
     groups: Groups
     admission: Admission
     batches: Batches
+    book: TranscriptBook
 
 
 def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat: Callable[[], HostBeat]) -> HostParts:
@@ -72,7 +74,8 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
     fleet, ledger, messenger, clock = config.fleet, ports.ledger, ports.messenger, ports.clock
     lease = LeaseKeeper(ledger, clock, incarnation=incarnation, host=name, seconds=fleet.lease_seconds)
     population = Population(fleet.types, ports.loader)
-    around = _surroundings(ports, config, lease)
+    book = TranscriptBook(ledger, clock, config.ledger, host=name, incarnation=incarnation)
+    around = _surroundings(ports, config, lease, book)
     performer = Performer(ledger, population, around, clock)
     watch = LaneWatch(clock)
     announcer = Announcer(
@@ -121,10 +124,11 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
         groups=groups,
         admission=admission,
         batches=Batches(ledger, crew, admission, clock),
+        book=book,
     )
 
 
-def _surroundings(ports: HostPorts, config: Config, lease: LeaseKeeper) -> Surroundings:
+def _surroundings(ports: HostPorts, config: Config, lease: LeaseKeeper, book: TranscriptBook) -> Surroundings:
     return Surroundings(
         ports.ledger,
         ports.messenger,
@@ -134,5 +138,6 @@ def _surroundings(ports: HostPorts, config: Config, lease: LeaseKeeper) -> Surro
         fetcher=ports.fetcher,
         data_roots=ports.data_roots,
         lease_valid=lease.valid,
+        transcripts=book if config.ledger.transcripts else None,
         memory=MemoryParts(ports.ledger, embedder_of(config, ports.embeddings), config.memory),
     )

@@ -25,6 +25,7 @@ from ray_app.population import AgentCell, Population
 from ray_app.shards import ShardKeeper
 from ray_app.suspects import ALONE_FROM, CRASHED_FROM
 from ray_app.turns import rank_of
+from ray_app.work import work_of
 
 _log = structlog.get_logger(__name__)
 
@@ -210,7 +211,8 @@ class MailRoom:
             cell.kind.known()
             if envelope.message_id and not await self._may_run(mail):
                 return
-            handled = await self._performer.perform(lane, cell, task, self._allowed(envelope))
+            work = work_of(envelope.origin)
+            handled = await self._performer.perform(lane, cell, task, self._allowed(envelope), work)
             if await self._settled(mail, handled):
                 self._respond(mail, handled)
         except (ColonyError, TimeoutError) as error:

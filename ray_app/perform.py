@@ -17,6 +17,7 @@ from colony.ledger.port import Ledger
 from ray_app.context import HostContext, Surroundings
 from ray_app.lanes import Lane
 from ray_app.population import AgentCell, LiveAgent, Population
+from ray_app.work import NO_WORK, Work
 
 _log = structlog.get_logger(__name__)
 
@@ -52,14 +53,19 @@ class Performer:
         self._around = around
         self._clock = clock
 
-    async def perform(self, lane: Lane, cell: AgentCell, task: AgentTask, limit: float) -> Handled:
+    async def perform(
+        self, lane: Lane, cell: AgentCell, task: AgentTask, limit: float, work: Work | None = None
+    ) -> Handled:
         """Run `task` on an agent that the lane has acquired; at most `limit` seconds.
 
+        `work` is what a message was sent for; None for a task of a batch.
         Never raises for what the agent's code does. Raises `CancelledError` if the lane itself is stopped.
         """
         started = self._clock.monotonic()
         lane.deadline = started + limit
-        context = HostContext(self._around, cell, task.job, task.job_key, lane.deadline)
+        asked = work is not None
+        mine = work or Work(task.job, task.job_key, task.step, task.seq, task.generation)
+        context = HostContext(self._around, cell, mine, lane.deadline, tier=task.tier, asked=asked)
         try:
             live = cell.live
             if live is None:
@@ -69,7 +75,7 @@ class Performer:
             lane.deadline = 0.0
             if lane.overdue:
                 return self._interrupted(lane, started, limit)
-            return self._good(result, live, started)
+            return self._good(result, live, started, context)
         except asyncio.CancelledError as error:
             lane.deadline = 0.0
             if lane.overdue:
@@ -107,7 +113,7 @@ class Performer:
                 raise
         return live
 
-    def _good(self, result: AgentResult, live: LiveAgent, started: float) -> Handled:
+    def _good(self, result: AgentResult, live: LiveAgent, started: float, context: HostContext) -> Handled:
         now = self._clock.monotonic()
         live.used_at = now
         value = orjson.dumps(result.value, option=orjson.OPT_NON_STR_KEYS)
@@ -116,6 +122,7 @@ class Performer:
             raise BadInput(f"The result or state of the agent is larger than {MAX_PAYLOAD} bytes.")
         if value[:1] != b"{":
             raise BadInput("The result of the agent is not a JSON object.")
+        context.handed_off(result.value)
         return Handled(result, value, state, "", "", False, False, int((now - started) * 1e6))
 
     def _bad(self, error: BaseException, started: float) -> Handled:
@@ -140,7 +147,7 @@ class Performer:
             for cell in list(self._population.awake):
                 live = cell.live
                 if live is not None and not cell.running and live.used_at < before and cell.try_acquire():
-                    context = HostContext(self._around, cell, 0)
+                    context = HostContext(self._around, cell, NO_WORK)
                     context.live = live
                     self._population.sleep(cell)
                     try:
