@@ -28,6 +28,7 @@ from colony.ledger.postgres import open_ledger
 from colony.llm.http import HttpModel, open_gateway_model, open_model
 from colony.messaging.nats import open_messenger
 from colony.registry.open import open_registry
+from colony.telemetry.open import open_tracer
 from ray_app.gateway.plan import gateway_plan
 from ray_app.host import Host, open_host
 from ray_app.population import AgentLoader
@@ -55,6 +56,7 @@ async def composed_host(home: Path, slot: int) -> AsyncGenerator[Host]:
     config = load_config(Path(endpoints.config_file) if endpoints.config_file else None).config
     name = str(host_name(slot))
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(open_tracer(config.telemetry, "host", endpoints.folder))
         ledger = await stack.enter_async_context(open_ledger(endpoints.postgres, pool_size=_POOL, name=name))
         messenger = await stack.enter_async_context(open_messenger(endpoints.nats, role="host", name=name))
         registry = await _optional_registry(stack, endpoints)
@@ -73,6 +75,7 @@ async def composed_host(home: Path, slot: int) -> AsyncGenerator[Host]:
                 embeddings=model,
                 fetcher=fetcher,
                 data_roots=data_roots(config, endpoints),
+                tracer=tracer,
             )
         )
 
@@ -147,9 +150,11 @@ class HostActor:
         """See `Host.refresh`."""
         return await _answer(lambda: self._running().refresh())
 
-    async def run_batch(self, request: bytes) -> bytes:
+    async def run_batch(self, request: bytes, trace: bytes = b"") -> bytes:
         """See `Host.run_batch`."""
-        return await _answer(lambda: self._running().run_batch(BatchRequest.model_validate_json(request)))
+        return await _answer(
+            lambda: self._running().run_batch(BatchRequest.model_validate_json(request), trace.decode("ascii"))
+        )
 
     async def progress(self, request: bytes) -> bytes:
         """See `Host.progress`."""

@@ -26,6 +26,7 @@ from ray_app.perform import Handled
 from ray_app.places import Place
 from ray_app.population import AgentCell
 from ray_app.suspects import ALONE_FROM, CRASHED_FROM
+from ray_app.traced import Performs
 from ray_app.turns import Claim
 
 _RUN_LENGTH: Final = 100
@@ -40,6 +41,8 @@ class BatchRun:
 
     def __init__(self, request: BatchRequest, crew: Crew, clock: Clock) -> None:
         self.request = request
+        self.performer: Performs = crew.performer
+        """Runs its tasks."""
         self._crew = crew
         self._clock = clock
         self._tally = Tally()
@@ -274,7 +277,7 @@ class BatchRun:
             self._lanes.inside += 1
             try:
                 task = task_of(row, self.request, self._step, self._parameters)
-                handled = await self._crew.performer.perform(lane, cell, task, limit)
+                handled = await self.performer.perform(lane, cell, task, limit)
                 saved = self._outbox.put(row, cell, handled)
                 if saved is not None:
                     await until_saved(saved, self._clock)

@@ -17,6 +17,7 @@ from colony.ledger.port import Ledger
 from ray_app.admission import Admission
 from ray_app.batch_run import BatchRun
 from ray_app.crew import Crew
+from ray_app.traced import HostTracing, TracedTasks, batch_facts, report_facts
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +29,10 @@ _PLANS_KEPT: Final = 256
 class Batches:
     """Runs batches; the same batch asked for twice runs once, and both askers get its report."""
 
-    def __init__(self, ledger: Ledger, crew: Crew, admission: Admission, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, crew: Crew, admission: Admission, clock: Clock, tracing: HostTracing | None = None
+    ) -> None:
+        self._tracing = tracing
         self._ledger = ledger
         self._crew = crew
         self._admission = admission
@@ -45,8 +49,10 @@ class Batches:
         """Batches under way."""
         return len(self._runs)
 
-    async def run(self, request: BatchRequest) -> BatchReport:
+    async def run(self, request: BatchRequest, trace: str = "") -> BatchReport:
         """Run a batch, or join it if it is under way. Work goes on if the asker goes away.
+
+        `trace` is the `traceparent` of who asks.
 
         Raises `Overloaded`, `NotFound`, `BadInput`, `Unavailable`.
         """
@@ -56,7 +62,8 @@ class Batches:
                 return BatchReport(left=request.end - request.first, left_reason=LostShard.__name__)
             self._admission.check(self.waiting())
             run = BatchRun(request, self._crew, self._clock)
-            task = asyncio.create_task(self._execute(run), name=f"batch {request.job}/{request.step}/{request.first}")
+            name = f"batch {request.job}/{request.step}/{request.first}"
+            task = asyncio.create_task(self._traced(run, trace), name=name)
             known = self._runs[request] = (run, task)
             task.add_done_callback(self._forgetter(request))
         task = known[1]
@@ -125,6 +132,18 @@ class Batches:
                 _log.warning("batch failed", job=request.job, step=request.step, error=repr(error))
 
         return forget
+
+    async def _traced(self, run: BatchRun, trace: str) -> BatchReport:
+        tracing = self._tracing
+        if not trace or tracing is None:
+            return await self._execute(run)
+        with tracing.tracer.span(
+            "host batch", parent=trace, kind="server", facts=batch_facts(tracing.host, run.request)
+        ) as span:
+            run.performer = TracedTasks(run.performer, tracing.tracer, span.trace, tracing.task_spans)
+            report = await self._execute(run)
+            span.note(report_facts(report))
+            return report
 
     async def _execute(self, run: BatchRun) -> BatchReport:
         request = run.request

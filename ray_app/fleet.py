@@ -15,6 +15,7 @@ from colony.contracts import BatchProgress, BatchReport, BatchRequest, HostBeat
 from colony.dispatch import OnProgress
 from colony.errors import DeadlineExceeded, Fenced, LostShard, Overloaded, Unavailable
 from colony.ids import Id, host_name
+from colony.telemetry.port import OFF, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class HostHandle(Protocol):
         """See `ray_app.host.Host.refresh`."""
         ...
 
-    async def run_batch(self, request: BatchRequest) -> BatchReport:
+    async def run_batch(self, request: BatchRequest, trace: str = "") -> BatchReport:
         """See `ray_app.host.Host.run_batch`. May take as long as the tasks do."""
         ...
 
@@ -94,8 +95,14 @@ class HostBatchRunner:
     """
 
     def __init__(
-        self, runtime: HostRuntime, clock: Clock | None = None, *, on_trouble: Callable[[], None] | None = None
+        self,
+        runtime: HostRuntime,
+        clock: Clock | None = None,
+        *,
+        on_trouble: Callable[[], None] | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
+        self._tracer = tracer
         self._runtime = runtime
         self._clock = clock or SystemClock()
         self._on_trouble = on_trouble
@@ -138,7 +145,7 @@ class HostBatchRunner:
 
     async def _run_on(self, slot: int, host: HostHandle, request: BatchRequest, on_progress: OnProgress) -> BatchReport:
         self._in_flight[slot] += 1
-        running = asyncio.ensure_future(host.run_batch(request))
+        running = asyncio.ensure_future(host.run_batch(request, self._tracer.current()))
         try:
             heard = self._clock.monotonic()
             while True:

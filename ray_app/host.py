@@ -21,6 +21,7 @@ from colony.llm.embedding import EmbeddingModel
 from colony.llm.port import LanguageModel
 from colony.messaging.port import Envelope, Messenger, Subscription
 from colony.registry.port import Registry
+from colony.telemetry.port import OFF, Tracer
 from ray_app.context import Fetcher
 from ray_app.host_parts import HostPorts, assemble
 from ray_app.population import AgentLoader
@@ -76,10 +77,10 @@ class Host:
         """Read the desired agents again if they changed."""
         await self._shards.refresh()
 
-    async def run_batch(self, request: BatchRequest) -> BatchReport:
-        """Run a batch to its end. Raises as `Batches.run`."""
+    async def run_batch(self, request: BatchRequest, trace: str = "") -> BatchReport:
+        """Run a batch to its end, as part of a `trace`. Raises as `Batches.run`."""
         self._check_lease()
-        return await self._batches.run(request)
+        return await self._batches.run(request, trace)
 
     def progress(self, request: BatchRequest) -> BatchProgress | None:
         """How far a batch is; None if it is not under way here."""
@@ -211,6 +212,7 @@ async def open_host(
     data_roots: Sequence[str] = (),
     embeddings: EmbeddingModel | None = None,
     clock: Clock | None = None,
+    tracer: Tracer = OFF,
 ) -> AsyncGenerator[Host]:
     """A host with a live lease and no shards yet. On the way out it falls silent; call `drain` first to leave well.
 
@@ -226,6 +228,7 @@ async def open_host(
         fetcher=fetcher,
         data_roots=data_roots,
         embeddings=embeddings,
+        tracer=tracer,
     )
     host = Host(slot, incarnation, ports, config)
     async with task_owner() as tasks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from colony.clock import Clock
 from colony.config.model import Config
@@ -11,10 +11,13 @@ from colony.contracts import HostBeat
 from colony.ledger.port import Ledger
 from colony.llm.embedding import EmbeddingModel
 from colony.llm.port import LanguageModel
+from colony.llm.traced import TracedEmbeddings, TracedModel
 from colony.memory.agent_memory import MemoryParts
 from colony.memory.models import embedder_of
 from colony.messaging.port import Messenger
+from colony.messaging.traced import TracedMessenger
 from colony.registry.port import Registry
+from colony.telemetry.port import OFF, Tracer
 from ray_app.admission import Admission
 from ray_app.announce import Announcer
 from ray_app.batches import Batches
@@ -31,6 +34,7 @@ from ray_app.places import Places
 from ray_app.population import AgentLoader, Population
 from ray_app.reception import Reception
 from ray_app.shards import ShardKeeper
+from ray_app.traced import HostTracing
 from ray_app.transcripts import TranscriptBook
 
 
@@ -47,6 +51,18 @@ class HostPorts:
     fetcher: Fetcher | None = None
     data_roots: Sequence[str] = ()
     embeddings: EmbeddingModel | None = None
+    tracer: Tracer = OFF
+
+    def traced(self) -> HostPorts:
+        """The same with spans around what agents send and ask; itself where traces are off."""
+        if not self.tracer.on:
+            return self
+        return replace(
+            self,
+            messenger=TracedMessenger(self.messenger, self.tracer),
+            model=None if self.model is None else TracedModel(self.model, self.tracer),
+            embeddings=None if self.embeddings is None else TracedEmbeddings(self.embeddings, self.tracer),
+        )
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
     )
     shards = ShardKeeper(ledger, messenger, population, clock, incarnation=incarnation)
     mail = MailRoom(ledger, population, performer, shards, lease, watch, clock, queue_length=fleet.queue_length)
+    mail.tracer = ports.tracer
     sweep = MailSweep(ledger, population, mail, clock)
     reception = Reception(population, mail, lease, beat=beat, heard_of=shards.hear_of)
     groups = Groups(messenger, population, clock, any_of_type=reception.any_of_type, topic=reception.topic)
@@ -123,12 +140,17 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
         reception=reception,
         groups=groups,
         admission=admission,
-        batches=Batches(ledger, crew, admission, clock),
+        batches=Batches(ledger, crew, admission, clock, _tracing(ports.tracer, name, config)),
         book=book,
     )
 
 
+def _tracing(tracer: Tracer, host: str, config: Config) -> HostTracing | None:
+    return HostTracing(tracer, host, config.telemetry.task_spans) if tracer.on else None
+
+
 def _surroundings(ports: HostPorts, config: Config, lease: LeaseKeeper, book: TranscriptBook) -> Surroundings:
+    ports = ports.traced()
     return Surroundings(
         ports.ledger,
         ports.messenger,

@@ -81,9 +81,9 @@ class LocalHost:
         """See `HostHandle`."""
         await self._call(self._live().refresh())
 
-    async def run_batch(self, request: BatchRequest) -> BatchReport:
+    async def run_batch(self, request: BatchRequest, trace: str = "") -> BatchReport:
         """See `HostHandle`."""
-        return await self._call(self._live().run_batch(request))
+        return await self._call(self._live().run_batch(request, trace))
 
     async def progress(self, request: BatchRequest) -> BatchProgress | None:
         """See `HostHandle`."""

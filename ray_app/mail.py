@@ -16,6 +16,7 @@ from colony.errors import ColonyError, HostCrashed, NotFound, Overloaded
 from colony.jobs import NORMAL_PRIORITY
 from colony.ledger.port import Ledger
 from colony.messaging.port import Envelope
+from colony.telemetry.port import OFF, Tracer
 from ray_app.lanes import SLICE_SECONDS, Lane, LaneWatch, end_lanes
 from ray_app.lease import LeaseKeeper
 from ray_app.mail_records import MailRecords
@@ -24,6 +25,7 @@ from ray_app.perform import Handled, Performer
 from ray_app.population import AgentCell, Population
 from ray_app.shards import ShardKeeper
 from ray_app.suspects import ALONE_FROM, CRASHED_FROM
+from ray_app.traced import message_span
 from ray_app.turns import rank_of
 from ray_app.work import work_of
 
@@ -82,6 +84,8 @@ class MailRoom:
         self.open = True
         """Whether messages are taken in."""
         self._stopped = False
+        self.tracer: Tracer = OFF
+        """Makes the spans of messages that belong to a trace."""
         self.dropped = 0
         """Messages nobody will answer for: unknown agent, out of time, no room."""
 
@@ -212,7 +216,10 @@ class MailRoom:
             if envelope.message_id and not await self._may_run(mail):
                 return
             work = work_of(envelope.origin)
-            handled = await self._performer.perform(lane, cell, task, self._allowed(envelope), work)
+            with message_span(self.tracer, cell, task, envelope.trace) as span:
+                handled = await self._performer.perform(lane, cell, task, self._allowed(envelope), work)
+                if handled.error:
+                    span.fail(handled.error)
             if await self._settled(mail, handled):
                 self._respond(mail, handled)
         except (ColonyError, TimeoutError) as error:

@@ -71,9 +71,10 @@ class RayHost:
         """See `HostHandle`."""
         await self.call("refresh")
 
-    async def run_batch(self, request: BatchRequest) -> BatchReport:
+    async def run_batch(self, request: BatchRequest, trace: str = "") -> BatchReport:
         """See `HostHandle`."""
-        answer = await self.call("run_batch", _json(request), seconds=_BATCH_SECONDS)
+        along = [trace.encode()] if trace else []
+        answer = await self.call("run_batch", _json(request), *along, seconds=_BATCH_SECONDS)
         return BatchReport.model_validate(answer)
 
     async def progress(self, request: BatchRequest) -> BatchProgress | None:

@@ -75,6 +75,10 @@ class OtelSpan:
         """See `Span`."""
         self._span.set_status(otel.Status(otel.StatusCode.ERROR, error))
 
+    def end(self) -> None:
+        """See `Span`."""
+        self._span.end()
+
 
 class OtelTracer:
     """See `Tracer`. `otel` is the same for libraries that make spans of their own."""
@@ -94,9 +98,7 @@ class OtelTracer:
         self, name: str, *, parent: str = "", kind: Kind = "internal", facts: Mapping[str, Fact] = NO_FACTS
     ) -> Generator[Span]:
         """See `Tracer`."""
-        span = self.otel.start_span(
-            name, context_of(parent) if parent else None, kind=_KINDS[kind], attributes=dict(facts)
-        )
+        span = self._started(name, parent, kind, facts)
         made = OtelSpan(span)
         with (
             otel.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False),
@@ -110,6 +112,16 @@ class OtelTracer:
             except BaseException as error:
                 made.fail(type(error).__name__)
                 raise
+
+    def begin(
+        self, name: str, *, parent: str = "", kind: Kind = "internal", facts: Mapping[str, Fact] = NO_FACTS
+    ) -> Span:
+        """See `Tracer`."""
+        return OtelSpan(self._started(name, parent, kind, facts))
+
+    def _started(self, name: str, parent: str, kind: Kind, facts: Mapping[str, Fact]) -> otel.Span:
+        around = context_of(parent) if parent else None
+        return self.otel.start_span(name, around, kind=_KINDS[kind], attributes=dict(facts))
 
     @contextmanager
     def within(self, trace: str) -> Generator[None]:

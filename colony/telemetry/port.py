@@ -38,6 +38,10 @@ class Span(Protocol):
         """It did not end well: the class of the error, never its text."""
         ...
 
+    def end(self) -> None:
+        """It is over: only for spans of `Tracer.begin`."""
+        ...
+
 
 class Tracer(Protocol):
     """Makes spans. Never blocks and never raises for what the collector does or does not do."""
@@ -60,6 +64,12 @@ class Tracer(Protocol):
         """
         ...
 
+    def begin(
+        self, name: str, *, parent: str = "", kind: Kind = "internal", facts: Mapping[str, Fact] = NO_FACTS
+    ) -> Span:
+        """As `span`, for what does not end where it began: it is current nowhere, and its maker ends it."""
+        ...
+
     def within(self, trace: str) -> AbstractContextManager[None]:
         """A block that belongs to the span of this `traceparent`, made elsewhere; empty: to none."""
         ...
@@ -79,6 +89,9 @@ class NoSpan:
     def fail(self, error: str) -> None:
         """See `Span`."""
 
+    def end(self) -> None:
+        """See `Span`."""
+
 
 class NoTracer:
     """See `Tracer`."""
@@ -95,6 +108,12 @@ class NoTracer:
     ) -> Generator[Span]:
         """See `Tracer`."""
         yield NO_SPAN
+
+    def begin(
+        self, name: str, *, parent: str = "", kind: Kind = "internal", facts: Mapping[str, Fact] = NO_FACTS
+    ) -> Span:
+        """See `Tracer`."""
+        return NO_SPAN
 
     def within(self, trace: str) -> AbstractContextManager[None]:
         """See `Tracer`."""

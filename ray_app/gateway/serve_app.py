@@ -20,14 +20,17 @@ from colony.config.endpoints import home_from_environment
 from colony.config.gateway import BatchConfig, ReplicasConfig
 from colony.errors import Unavailable
 from colony.lifecycle import Vitals
+from colony.telemetry.open import open_tracer
+from colony.telemetry.port import Tracer
 from ray_app.gateway.api.app import build_app
 from ray_app.gateway.application import stack_tag
 from ray_app.gateway.batching import Collect, Done, Many, One, ReportingGate, batched
-from ray_app.gateway.compose import Backends, open_gate, open_owner_alone, read_setting
+from ray_app.gateway.compose import Backends, Setting, open_gate, open_owner_alone, read_setting
 from ray_app.gateway.contracts import BackendCall
 from ray_app.gateway.lifespan import LifespanApp, Served
 from ray_app.gateway.owner_remote import RemoteOwner, served
 from ray_app.gateway.ports import Owner
+from ray_app.gateway.traced import TracedGate, traced_backends
 
 _serve: Any = serve  # annotated in part only
 
@@ -63,16 +66,26 @@ class GatewayShell:
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[Served]:
         setting = await asyncio.to_thread(read_setting, self._home)
+        telemetry = setting.config.telemetry
+        async with (
+            open_tracer(telemetry, "gateway", setting.endpoints.folder) as tracer,
+            self._gated(setting, tracer) as served,
+        ):
+            yield served
+
+    @asynccontextmanager
+    async def _gated(self, setting: Setting, tracer: Tracer) -> AsyncGenerator[Served]:
         owner = None if self._owner is None else RemoteOwner(HandleAsk(self._owner))
         vitals = Vitals()
         sizes: Counter[int] = Counter()
         collect = collecting(setting.config.gateway.batch)
 
         def joined(backends: Backends) -> Backends:
-            return batched(backends, setting.plan.backends, collect, sizes)
+            found = batched(backends, setting.plan.backends, collect, sizes)
+            return traced_backends(found, tracer) if tracer.on else found
 
         async with open_gate(setting, vitals, owner=owner, joined=joined) as gate:
-            reporting = ReportingGate(gate, sizes)
+            reporting = ReportingGate(TracedGate(gate, tracer) if tracer.on else gate, sizes)
             yield Served(reporting, build_app(reporting, setting.api), vitals)
 
 

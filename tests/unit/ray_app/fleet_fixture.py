@@ -20,6 +20,7 @@ from colony.ledger.memory import MemoryLedger
 from colony.llm.port import LanguageModel
 from colony.messaging.memory import MemoryBus, MemoryMessenger
 from colony.registry.memory import MemoryRegistry
+from colony.telemetry.port import OFF, Tracer
 from ray_app.host import Host, open_host
 from ray_app.local_hosts import LocalHosts
 
@@ -108,6 +109,7 @@ class World:
     concurrency: int = 16
     clock: SystemClock = field(default_factory=SystemClock)
     model: LanguageModel | None = None
+    tracer: Tracer = OFF
 
     def __post_init__(self) -> None:
         self.ledger = MemoryLedger(self.clock)
@@ -137,6 +139,7 @@ class World:
             loader,
             model=self.model,
             clock=self.clock,
+            tracer=self.tracer,
         ) as host:
             yield host
 
