@@ -149,9 +149,8 @@ async def test_jobs_of_the_plain_command_run_once_a_version_is_current(world: Wo
         await schedules.trigger("nightly")
 
         async def done() -> bool:
-            return any(
-                view.state is JobState.DONE for view in await world.ledger.jobs(10) if "nightly" in view.workflow_id
-            )
+            jobs = [view for view in await world.ledger.jobs(10) if "nightly" in view.workflow_id]
+            return any(view.state is JobState.DONE for view in jobs)
 
         await assert_eventually(done, 20)
         await schedules.delete("nightly")

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+from temporalio.api.deployment.v1 import WorkerDeploymentOptions
+from temporalio.api.taskqueue.v1 import PollerInfo
+from temporalio.common import VersioningBehavior
+from temporalio.worker import PollerBehaviorAutoscaling
+
+from colony.config.built_in import BUILT_IN
+from colony.config.model import AgentTypeConfig, Config, FleetConfig
+from colony.config.templates import TemplateConfig
+from colony.config.temporal import TemporalConfig
+from colony.errors import BadInput, NotFound, Unavailable
+from colony.ids import AgentType, Id
+from control.stack.proofs_versions import judged
+from control.worker_versions import to_drain
+from workflows.builds import build_of, deployment_of
+from workflows.promotion import left_behind, may_become_current
+from workflows.templates import BUILT_IN_TEMPLATES, with_templates
+from workflows.versions import Deployment, Version, polls_by_build
+
+BUILDS = ("a", "b", "c")
+
+
+def seen(current: str, *versions: Version) -> Deployment:
+    return Deployment(name="colony", current=current, versions=versions)
+
+
+def version(build: str, *, pollers: int = 1, pinned: int = 0, was_current: bool = False) -> Version:
+    return Version(build=build, status="inactive", pollers=pollers, pinned=pinned, was_current=was_current)
+
+
+DEPLOYMENTS = st.builds(
+    lambda current, rows: seen(
+        current, *(version(b, pollers=p, pinned=n, was_current=w) for b, (p, n, w) in zip(BUILDS, rows, strict=True))
+    ),
+    st.sampled_from(["", *BUILDS]),
+    st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans())] * 3),
+)
+
+
+class TestPromotion:
+    def test_a_new_build_takes_over(self) -> None:
+        assert may_become_current("b", seen("a", version("b"), version("a", was_current=True)), alone=False)
+
+    def test_one_that_was_current_before_does_not_undo_an_upgrade(self) -> None:
+        there = seen("b", version("b", was_current=True), version("a", was_current=True))
+        assert not may_become_current("a", there, alone=False)
+
+    def test_but_it_does_when_nobody_runs_what_is_current(self) -> None:
+        there = seen("b", version("b", pollers=0, was_current=True), version("a", was_current=True))
+        assert may_become_current("a", there, alone=False)
+
+    def test_the_first_version_takes_over_from_workers_without(self) -> None:
+        assert may_become_current("a", seen("", version("a", was_current=True)), alone=False)
+
+    @given(DEPLOYMENTS, st.sampled_from(BUILDS))
+    def test_where_no_other_worker_can_be_the_one_there_is_current(self, there: Deployment, build: str) -> None:
+        assert may_become_current(build, there, alone=True) == (there.current != build)
+
+    @given(DEPLOYMENTS, st.sampled_from(BUILDS), st.booleans())
+    def test_jobs_are_taken_over_by_the_current_version_only(self, there: Deployment, build: str, alone: bool) -> None:
+        behind = left_behind(build, there, alone=alone)
+        assert not behind or there.current == build
+        for each in behind:
+            assert each.build != build
+            assert each.pinned
+            assert alone or not each.pollers, "who still runs keeps its jobs"
+
+
+class TestJudgement:
+    def test_a_current_version_without_workers_is_a_fault_with_a_remedy(self) -> None:
+        with pytest.raises(Unavailable, match="new jobs wait for ever") as caught:
+            judged(seen("a", version("a", pollers=0)))
+        assert "colony worker promote" in caught.value.remedy
+
+    def test_so_are_jobs_of_a_version_without_workers(self) -> None:
+        with pytest.raises(Unavailable, match="2 jobs wait for b") as caught:
+            judged(seen("a", version("a"), version("b", pollers=0, pinned=2), version("c", pollers=0)))
+        assert "colony worker drain --move" in caught.value.remedy
+
+    def test_all_is_well(self) -> None:
+        assert judged(seen("a", version("a", pollers=2), version("b", pinned=1))) == "colony a, 2 pollers"
+        assert judged(seen("")) == "workers without a version"
+
+
+class TestDrain:
+    def test_all_but_the_current_one_are_meant_when_none_is_named(self) -> None:
+        assert to_drain(seen("b", *map(version, BUILDS)), "") == ["a", "c"]
+        assert to_drain(seen("b", *map(version, BUILDS)), "c") == ["c"]
+
+    def test_the_current_one_and_one_nobody_knows_are_refused(self) -> None:
+        with pytest.raises(BadInput, match="is the current one"):
+            to_drain(seen("b", *map(version, BUILDS)), "b")
+        with pytest.raises(NotFound, match="no build 'x'"):
+            to_drain(seen("b", *map(version, BUILDS)), "x")
+
+
+def test_polls_are_counted_by_build_and_deployment() -> None:
+    def poller(name: str, build: str, moment: int) -> PollerInfo:
+        options = WorkerDeploymentOptions(deployment_name=name, build_id=build)
+        return PollerInfo(deployment_options=options, last_access_time=Timestamp(seconds=moment, nanos=500_000_000))
+
+    polls = polls_by_build([poller("colony", "a", 1), poller("colony", "a", 2), poller("other", "a", 3)], "colony")
+    assert polls == {"a": [1.5, 2.5]}
+
+
+class TestBuild:
+    def test_the_same_code_and_configuration_are_the_same_build(self) -> None:
+        assert build_of(BUILT_IN) == build_of(with_templates(BUILT_IN))
+        assert len(build_of(BUILT_IN)) == 12
+
+    def test_a_changed_template_or_agent_type_is_another_build(self) -> None:
+        plain = build_of(BUILT_IN)
+        template = BUILT_IN_TEMPLATES[Id("durable_tasks")].model_copy(update={"description": "changed"})
+        assert isinstance(template, TemplateConfig)
+        assert build_of(BUILT_IN.model_copy(update={"workflows": {Id("durable_tasks"): template}})) != plain
+        kinds = {AgentType("probe"): AgentTypeConfig(count=9)}
+        assert build_of(BUILT_IN.model_copy(update={"fleet": FleetConfig(types=kinds)})) != plain
+
+    def test_what_decides_nothing_is_the_same_build(self) -> None:
+        quick = BUILT_IN.fetch.model_copy(update={"timeout": 3.0})
+        assert build_of(BUILT_IN.model_copy(update={"fetch": quick})) == build_of(BUILT_IN)
+
+    def test_users_classes_count(self) -> None:
+        assert build_of(BUILT_IN, [PollerBehaviorAutoscaling]) != build_of(BUILT_IN)
+
+    def test_a_configured_build_wins_and_versions_can_be_off(self) -> None:
+        config = Config(temporal=TemporalConfig(build_id="2026.11", deployment="mine"))
+        told = deployment_of(config)
+        assert told is not None
+        assert (told.version.deployment_name, told.version.build_id) == ("mine", "2026.11")
+        assert told.default_versioning_behavior is VersioningBehavior.PINNED
+        assert deployment_of(Config(temporal=TemporalConfig(versioning=False))) is None
