@@ -35,7 +35,8 @@ Overlap = Literal["skip", "buffer", "allow"]
 
 _RPC: Final = timedelta(seconds=10)
 _MEMO: Final = "colony_schedule"
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+NAME_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+"""What can be the name of a schedule."""
 _CRON_FIELDS: Final = range(5, 8)
 _CATCH_UP: Final = timedelta(hours=1)
 """Times missed while the server was away are made up for when no longer ago."""
@@ -195,7 +196,7 @@ class TemporalSchedules:
 
 def check_name(name: str) -> None:
     """Raise `BadInput` for what can be no name: it is the first part of the workflow ids of its jobs."""
-    if _NAME.fullmatch(name) is None:
+    if re.fullmatch(NAME_PATTERN, name) is None:
         raise BadInput(
             f"{name[:60]!r} is no name of a schedule.", remedy="Use 1 to 100 letters, digits, `_`, `.` and `-`."
         )

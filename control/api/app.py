@@ -18,8 +18,9 @@ from control.api.models import Problem
 from control.api.parts import Parts
 from control.api.problems import answer, problem_of
 from control.api.system import SystemRoutes
+from control.api.schedules import ScheduleRoutes
 
-DESCRIPTION = "Jobs, agents, templates and the fleet of a Colony. Every error is a problem as RFC 9457 says."
+DESCRIPTION = "Jobs, schedules, agents, templates and the fleet of a Colony. Every error is a problem as RFC 9457 says."
 
 
 def build_app(parts: Parts, settings: EdgeSettings) -> Application:
@@ -38,7 +39,7 @@ def build_routes(parts: Parts) -> FastAPI:
         separate_input_output_schemas=False,
         redirect_slashes=False,
     )
-    parted = (JobRoutes(parts), AgentRoutes(parts), SystemRoutes(parts), CodecRoutes(parts))
+    parted = (JobRoutes(parts), AgentRoutes(parts), ScheduleRoutes(parts), SystemRoutes(parts), CodecRoutes(parts))
     routers = [routes.router() for routes in parted]
     for router in routers:
         app.include_router(router)

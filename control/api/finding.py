@@ -8,6 +8,7 @@ from colony.ledger.submissions import Submission, SubmissionState
 from control.api.models import JobAnswer, JobStatus
 from control.api.parts import Parts
 from control.api.submissions import missing
+from control.why import Reason
 from ray_app.gateway.api.fields import RequestRefused
 
 _STATES = {
@@ -47,6 +48,21 @@ def of_submission(submission: Submission) -> JobAnswer:
 
 
 async def find_job(parts: Parts, name: str) -> JobAnswer:
+def unopened(found: JobAnswer) -> Reason:
+    """Why a job has no row yet, or never will."""
+    if found.state is JobStatus.ACCEPTED:
+        return Reason(
+            code="engine",
+            what="Temporal to answer; it is started once that does",
+            since=found.opened_at,
+            frees="see `colony status`",
+        )
+    if found.state is JobStatus.OPENING:
+        what, frees = "a worker to open it", "see `colony status` and `colony logs worker`"
+        return Reason(code="worker", what=what, since=found.opened_at, frees=frees)
+    return Reason(code="ended", what=f"nothing: it is {found.state.value}{found.reason and f' ({found.reason})'}")
+
+
     """The job called `name`: number, key or workflow id. Raises `NotFound`."""
     try:
         return of_view(await parts.ledger.job(name))

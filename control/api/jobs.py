@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Response
 from starlette.responses import StreamingResponse
 
-from colony.errors import NotFound, Transient
+from colony.errors import AlreadyExists, NotFound, Transient
 from colony.ledger.submissions import Submission, SubmissionState
 from control.api import paging
-from control.api.finding import find_job, find_running, of_submission, of_view
+from control.api.finding import find_job, find_running, of_submission, of_view, unopened
 from control.api.models import (
     ArtifactAnswer,
     Artifacts,
@@ -21,14 +21,19 @@ from control.api.models import (
     JobAnswer,
     JobPage,
     JobStatus,
+    RetriedJob,
+    RetryJob,
     SetPriority,
     SubmitJob,
+    WhyAnswer,
 )
 from control.api.parts import Parts
 from control.api.problems import documented
 from control.api.streams import Streams
-from control.api.submissions import judged, refusal, submission_of
+from control.api.submissions import judged, refusal, submission_of, submission_of_retry
 from control.results import MEDIA_TYPES, Form, result_pieces
+from control.retrying import retrial, retried_already
+from control.why_facts import explained
 from ray_app.gateway.api.fields import RequestRefused
 from workflows.templates import templates_of
 
@@ -44,6 +49,16 @@ IdempotencyKey = Annotated[
         description="The same key and the same body again give the same job.",
     ),
 ]
+
+LastEventId = Annotated[
+    str | None, Header(alias="Last-Event-ID", max_length=200, description="The `id` of the last event that came.")
+]
+Task = Annotated[
+    str, Query(pattern=r"^$|^[A-Za-z0-9_-]{1,64}/[0-9]{1,9}$", description="`STEP/SEQ`; the whole job when left out.")
+]
+
+PLAIN: Final = RetryJob()
+"""A retry of which nothing is said."""
 
 
 class JobRoutes:
@@ -74,7 +89,7 @@ class JobRoutes:
             f"{one}/events",
             self.events,
             methods=["GET"],
-            responses={**not_found, **stream},
+            responses={**not_found, **stream, 204: {"description": "It ended, and `Last-Event-ID` is its end."}},
             response_class=StreamingResponse,
         )
         router.add_api_route(f"{one}/cancel", self.cancel, methods=["POST"], **steering)
@@ -82,6 +97,8 @@ class JobRoutes:
         router.add_api_route(f"{one}/resume", self.resume, methods=["POST"], **steering)
         router.add_api_route(f"{one}/priority", self.priority, methods=["POST"], **steering)
         router.add_api_route(f"{one}/approve", self.approve, methods=["POST"], **steering)
+        router.add_api_route(f"{one}/retry", self.retry, methods=["POST"], **steering)
+        router.add_api_route(f"{one}/why", self.why, methods=["GET"], responses=not_found)
         forms: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in MEDIA_TYPES.values()}}}
         router.add_api_route(
             f"{one}/results", self.results, methods=["GET"], responses={**not_found, **forms}, response_class=Response
@@ -101,7 +118,36 @@ class JobRoutes:
 
     async def submit(self, asked: SubmitJob, response: Response, idempotency_key: IdempotencyKey = None) -> JobAnswer:
         """Keep a job, and start it if the workflow engine answers; otherwise it is started once that does."""
-        wanted = submission_of(asked, idempotency_key or "", templates_of(self._parts.config).keys())
+        return await self._take(
+            submission_of(asked, idempotency_key or "", templates_of(self._parts.config).keys()), response
+        )
+
+    async def retry(
+        self, name: Name, response: Response, asked: RetryJob = PLAIN, idempotency_key: IdempotencyKey = None
+    ) -> RetriedJob:
+        """Do the failed tasks of a job that ended again, in a new job, then all steps after them.
+
+        Good outcomes are taken over. Waits, approvals and calls of other jobs happen again.
+        """
+        found = await retrial(self._parts.ledger, name, step=asked.step, whole=asked.all, workflow_id=asked.id or "")
+        try:
+            job = await self._take(submission_of_retry(found, asked, idempotency_key or ""), response)
+        except AlreadyExists:
+            raise retried_already(found) from None
+        return RetriedJob(job=job, retry_of=found.before.job, step=found.step, tasks=found.again)
+
+    async def why(self, name: Name, task: Task = "") -> WhyAnswer:
+        """What a job or a task waits for, since when, and what would free it."""
+        found = await find_job(self._parts, name)
+        if found.job is None:
+            return WhyAnswer(id=found.id, state=found.state, reasons=(unopened(found),))
+        answered = await explained(
+            self._parts.ledger, self._parts.asked, f"{found.job}/{task}" if task else str(found.job)
+        )
+        return WhyAnswer(id=found.id, job=found.job, state=found.state, task=answered.task, reasons=answered.reasons)
+
+    async def _take(self, wanted: Submission, response: Response) -> JobAnswer:
+        """Keep what is asked for, and start it if the workflow engine answers."""
         kept = await self._parts.ledger.submit(wanted)
         found = judged(wanted, kept)
         if found.state is SubmissionState.ACCEPTED:
@@ -148,9 +194,12 @@ class JobRoutes:
         """One job."""
         return await find_job(self._parts, name)
 
-    async def events(self, name: Name) -> StreamingResponse:
-        """Server-sent events: `progress` with the whole job whenever it changes, then `end`."""
-        return self._streams.of_job(await find_job(self._parts, name))
+    async def events(self, name: Name, last_event_id: LastEventId = None) -> Response:
+        """Server-sent events: `progress` with the whole job whenever it changes, then `end`.
+
+        A client that comes back with `Last-Event-ID` hears what changed since; nothing if that was the end.
+        """
+        return self._streams.of_job(await find_job(self._parts, name), last_event_id or "")
 
     async def cancel(self, name: Name) -> JobAnswer:
         """Stop a job: its agents stop, what is done stays. One that is not started yet never will be."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from colony.contracts import DeadLetter, DeadMessage, StepCounts
+from control.why import Reason
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 """A workflow id that can stand in a path."""
@@ -101,6 +102,43 @@ class Decide(Model):
 
 class ArtifactAnswer(Model):
     """An artifact, without its content."""
+class RetryJob(Model):
+    """Asks for a job that goes on with what another one left undone."""
+
+    step: str = Field(default="", max_length=64)
+    """Begin here; empty for the first step with failed or missing tasks."""
+    all: bool = False
+    """Do all tasks of that step again, also those with a good outcome."""
+    id: JobId | None = None
+    """Workflow id of the new job; made from that of the other when it is left out."""
+
+
+class RetriedJob(Model):
+    """A retry and what it does."""
+
+    job: JobAnswer
+    """The new job."""
+    retry_of: int
+    """Number of the job it goes on with."""
+    step: str
+    """Where it begins."""
+    tasks: int
+    """Tasks of that step that are done again."""
+
+
+class WhyAnswer(Model):
+    """What a job or a task waits for."""
+
+    id: str
+    """Workflow id of the job."""
+    job: int | None = None
+    """Number; null until the job is open."""
+    state: JobStatus
+    task: str = ""
+    """`STEP/SEQ`; empty for the whole job."""
+    reasons: tuple[Reason, ...]
+
+
 
     name: str
     media_type: str

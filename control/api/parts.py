@@ -13,7 +13,9 @@ from colony.messaging.port import Messenger
 from colony.registry.port import Registry
 from control.api.outbox import Outbox
 from control.api.slots import Slot
+from control.why_facts import Asked
 from workflows.engine import JobEngine
+from workflows.schedules import Schedules
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Parts:
     messenger: Slot[Messenger]
     registry: Slot[Registry]
     config: Config
+    schedules: Schedules
+    asked: Asked
+    """Who is asked why a job waits."""
     codec: PayloadCodec | None = None
     """Encrypts what Temporal keeps; None where nothing is encrypted."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

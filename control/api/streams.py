@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import Final
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from colony.errors import Overloaded, Transient
 from control.api.finding import find_job
@@ -30,30 +31,33 @@ class Streams:
         self._parts = parts
         self._free = parts.config.api.streams
 
-    def of_job(self, found: JobAnswer) -> StreamingResponse:
+    def of_job(self, found: JobAnswer, last: str = "") -> Response:
         """Events `progress` with the whole job each time it changes, and `end` with its last state.
 
-        Raises `Overloaded` when too many listen.
+        `last` is the id of the event that a listener who comes back heard last: it is not told again, and 204 tells
+        one who heard the end to stay away. Raises `Overloaded` when too many listen.
         """
+        if found.state in ENDS and last == _id(found):
+            return Response(status_code=204)
         if self._free <= 0:
             raise Overloaded("Too many event streams are open.", remedy="Close some, or raise `api.streams`.")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._events(found), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self._events(found, last), media_type="text/event-stream", headers=headers)
 
-    async def _events(self, found: JobAnswer) -> AsyncGenerator[str]:
+    async def _events(self, found: JobAnswer, told: str) -> AsyncGenerator[str]:
         if self._free <= 0:
             # Others came between the answer's head and this.
             yield "retry: 5000\n\n"
             return
         with self._taken():
             yield "retry: 2000\n\n"
-            number, quiet = 0, 0.0
+            quiet = 0.0
             last: JobAnswer | None = None
             while not self._parts.stopping.is_set():
-                if found != last:
-                    number, quiet, last = number + 1, 0.0, found
+                if found != last and (event_id := _id(found)) != told:
+                    quiet, last, told = 0.0, found, event_id
                     ended = found.state in ENDS
-                    yield _event("end" if ended else "progress", number, found)
+                    yield _event("end" if ended else "progress", event_id, found)
                     if ended:
                         return
                 elif quiet >= QUIET_SECONDS:
@@ -82,5 +86,10 @@ class Streams:
             return
 
 
-def _event(kind: str, number: int, found: JobAnswer) -> str:
-    return f"event: {kind}\nid: {number}\ndata: {found.model_dump_json()}\n\n"
+def _id(found: JobAnswer) -> str:
+    """Names what an event says, so that any process can tell whether a listener heard it."""
+    return hashlib.sha256(found.model_dump_json().encode()).hexdigest()[:24]
+
+
+def _event(kind: str, event_id: str, found: JobAnswer) -> str:
+    return f"event: {kind}\nid: {event_id}\ndata: {found.model_dump_json()}\n\n"

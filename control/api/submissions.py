@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -12,7 +12,8 @@ import orjson
 from colony.errors import AlreadyExists, NotFound, by_name
 from colony.ledger.submissions import Kept, Submission, SubmissionState
 from colony.ledger.validation import encode_object
-from control.api.models import SubmitJob
+from control.api.models import RetryJob, SubmitJob
+from control.retrying import Retrial
 from ray_app.gateway.api.fields import RequestRefused
 
 
@@ -23,13 +24,26 @@ def submission_of(asked: SubmitJob, idempotency_key: str, templates: Collection[
         message = f"There is no template {asked.template!r}. There are: {known}."
         raise RequestRefused(message, param="template", status=404, code=NotFound.__name__)
     given = _steered(asked)
+    return _submission(
+        asked.template, given, asked.id or f"{asked.template}-{secrets.token_hex(6)}", asked.id, idempotency_key
+    )
+
+
+def submission_of_retry(found: Retrial, asked: RetryJob, idempotency_key: str) -> Submission:
+    """The submission to keep for a retry. Pure."""
+    return _submission(found.before.template, found.given, found.workflow_id, asked.id, idempotency_key)
+
+
+def _submission(
+    template: str, given: Mapping[str, Any], workflow_id: str, chosen_id: str | None, idempotency_key: str
+) -> Submission:
     text = encode_object(given)
     # What the sender chose, not what was made up for it: the same request again has the same digest.
-    chosen = orjson.dumps([asked.template, given, asked.id], option=orjson.OPT_SORT_KEYS)
+    chosen = orjson.dumps([template, given, chosen_id], option=orjson.OPT_SORT_KEYS)
     return Submission(
-        workflow_id=asked.id or f"{asked.template}-{secrets.token_hex(6)}",
+        workflow_id=workflow_id,
         mark=secrets.token_hex(16),
-        template=asked.template,
+        template=template,
         input=text.decode(),
         digest=hashlib.sha256(chosen).hexdigest(),
         idempotency_key=idempotency_key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -34,8 +34,10 @@ from control.processes.signals import stop_on_signals
 from control.retention import ages
 from control.settings import load_settings
 from workflows.client import connect_later
+from control.why_facts import Asked
 from workflows.engine import TemporalEngine
 
+from workflows.schedules import TemporalSchedules
 STOP_SECONDS: Final = 3
 """What answers under way get when the process ends."""
 
@@ -96,7 +98,17 @@ async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner)
     keep, _ = ages(config.ledger)
     if keep is not None:
         owner.start(_prune(ledger, keep), name="forget submissions")
-    return Parts(ledger, engine, outbox, messenger, registry, config, client.data_converter.payload_codec)
+    return Parts(
+        ledger=ledger,
+        engine=engine,
+        outbox=outbox,
+        messenger=messenger,
+        registry=registry,
+        config=config,
+        schedules=TemporalSchedules(client),
+        asked=Asked(lambda: nullcontext(client), endpoints.gateway),
+        codec=client.data_converter.payload_codec,
+    )
 
 
 def _settings(endpoint: ApiEndpoint, config: ApiConfig, ui: str) -> EdgeSettings:

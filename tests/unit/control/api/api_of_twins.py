@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from temporalio.client import Client
 
 from colony.clock import ManualClock
 from colony.config.built_in import BUILT_IN
 from colony.contracts import AgentSpec
+from colony.errors import Unavailable
 from colony.ids import AgentId, AgentType
 from colony.ledger.memory import MemoryLedger
 from colony.messaging.memory import MemoryBus, MemoryMessenger
@@ -23,7 +25,9 @@ from control.api.edge import Application, EdgeSettings
 from control.api.outbox import Outbox
 from control.api.parts import Parts
 from control.api.slots import Slot
+from control.why_facts import Asked
 from workflows.memory_engine import MemoryEngine
+from workflows.memory_schedules import MemorySchedules
 from workflows.templates import with_templates
 
 KEY = "k" * 32
@@ -44,6 +48,13 @@ class ApiOfTwins:
         return await self.client.post("/v1/jobs", json={"template": "review_analysis", **body})
 
 
+@asynccontextmanager
+async def away() -> AsyncGenerator[Client]:
+    """A Temporal that does not answer."""
+    raise Unavailable("Temporal does not answer.")
+    yield
+
+
 def twins(*, engine: MemoryEngine | None = None) -> tuple[Parts, MemoryLedger, MemoryEngine, MemoryBus]:
     ledger, engine, bus = MemoryLedger(ManualClock()), engine or MemoryEngine(), MemoryBus()
     parts = Parts(
@@ -53,6 +64,8 @@ def twins(*, engine: MemoryEngine | None = None) -> tuple[Parts, MemoryLedger, M
         messenger=Slot[Messenger]("the bus", MemoryMessenger(bus, role="client")),
         registry=Slot[Registry]("the registry", MemoryRegistry()),
         config=with_templates(BUILT_IN),
+        schedules=MemorySchedules(),
+        asked=Asked(away, None),
     )
     return parts, ledger, engine, bus
 

@@ -64,3 +64,28 @@ async def test_streams_are_bounded(api: ApiOfTwins, monkeypatch: pytest.MonkeyPa
     await api.ledger.close_job(1, JobState.DONE)
     await asyncio.wait_for(asyncio.gather(*readers), 10)
     assert (await api.client.get("/v1/jobs/first/events")).status_code == 200
+
+
+def ids(text: str) -> list[str]:
+    return [line[4:] for line in text.splitlines() if line.startswith("id: ")]
+
+
+async def test_a_listener_that_comes_back_hears_what_changed_since(api: ApiOfTwins) -> None:
+    job = await open_job(api, "first")
+    first = asyncio.create_task(api.client.get("/v1/jobs/first/events"))
+    await asyncio.sleep(0.05)
+    api.parts.stopping.set()
+    (seen,) = ids((await asyncio.wait_for(first, 5)).text)
+    api.parts.stopping.clear()
+    again = asyncio.create_task(api.client.get("/v1/jobs/first/events", headers={"Last-Event-ID": seen}))
+    await asyncio.sleep(0.05)
+    await api.ledger.close_job(job, JobState.DONE)
+    answer = await asyncio.wait_for(again, 5)
+    assert [kind for kind, _ in events(answer.text)] == ["end"], "what was heard is not told again"
+    (end,) = ids(answer.text)
+    gone = await api.client.get("/v1/jobs/first/events", headers={"Last-Event-ID": end})
+    assert (gone.status_code, gone.text) == (204, ""), "who heard the end has nothing to come back for"
+    missed = await api.client.get("/v1/jobs/first/events", headers={"Last-Event-ID": seen})
+    assert [kind for kind, _ in events(missed.text)] == ["end"]
+    other = await api.client.get("/v1/jobs/first/events", headers={"Last-Event-ID": "of another server"})
+    assert ids(other.text) == [end]

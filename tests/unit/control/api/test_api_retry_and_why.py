@@ -1,0 +1,109 @@
+"""Going on with what a job left undone, and what a job waits for, over HTTP; over the twins."""
+
+from __future__ import annotations
+
+import pytest
+
+from colony.contracts import JobState
+from tests.contract.ledger.fleet_of_one import bad, batch_of, good, loaded_job, start_host
+from tests.unit.control.api.api_of_twins import ApiOfTwins, problem
+
+
+async def failed_job(api: ApiOfTwins) -> int:
+    """A job with three tasks, of which the last failed for good."""
+    plan = await loaded_job(api.ledger, 3)
+    host = await start_host(api.ledger)
+    await host.commit(batch_of(plan, 0, 3), [good(0), good(1), bad(2, transient=False)])
+    await api.ledger.close_job(plan.job, JobState.FAILED, "too many errors")
+    return plan.job
+
+
+async def test_dead_letters_are_listed_and_tried_again(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    (letter,) = (await api.client.get(f"/v1/jobs/{job}/dead-letters")).json()["items"]
+    assert (letter["step"], letter["seq"], letter["error"]) == (1, 2, "TaskTimeout")
+    answer = await api.client.post(f"/v1/jobs/{job}/retry")
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/reviews.retry-{job}")
+    found = answer.json()
+    assert (found["retry_of"], found["step"], found["tasks"], found["job"]["state"]) == (job, "clean", 1, "opening")
+    started = api.engine.jobs[f"reviews.retry-{job}"]
+    assert (started.template, started.given) == (
+        "review_analysis",
+        {"retry": {"job": str(job), "step": "clean", "whole": False}},
+    )
+
+
+async def test_a_job_is_retried_once_and_the_same_request_gives_the_same_retry(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    headers = {"Idempotency-Key": "again"}
+    answers = [await api.client.post(f"/v1/jobs/{job}/retry", headers=headers) for _ in range(2)]
+    assert [answer.json()["job"]["id"] for answer in answers] == [f"reviews.retry-{job}"] * 2
+    found = problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
+    assert "retried already" in found["detail"]
+    other = await api.client.post(f"/v1/jobs/{job}/retry", json={"id": "other", "all": True, "step": "clean"})
+    assert (other.status_code, other.json()["tasks"]) == (202, 3)
+
+
+async def test_a_retry_by_somebody_else_is_seen(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    await api.engine.start("review_analysis", {}, f"reviews.retry-{job}", "a command")
+    problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
+
+
+async def test_a_retry_while_temporal_is_away_is_kept(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    api.engine.available = False
+    answer = await api.client.post(f"/v1/jobs/{job}/retry")
+    assert (answer.status_code, answer.json()["job"]["state"]) == (202, "accepted")
+    assert [one.workflow_id for one in await api.ledger.open_submissions(9)] == [f"reviews.retry-{job}"]
+
+
+async def test_what_cannot_be_retried_is_refused(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    running = await loaded_job(api.ledger, 1)
+    problem(await api.client.post("/v1/jobs/nobody/retry"), 404, "NotFound")
+    problem(await api.client.post(f"/v1/jobs/{running.job}/retry"), 422, "BadInput")
+    problem(await api.client.post(f"/v1/jobs/{job}/retry", json={"step": "nowhere"}), 422, "BadInput")
+    problem(await api.client.post(f"/v1/jobs/{job}/retry", json={"steps": "x"}), 422, "BadInput", "steps")
+    assert api.engine.jobs == {}
+
+
+async def test_why_a_job_or_a_task_waits(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    found = (await api.client.get(f"/v1/jobs/{job}/why")).json()
+    assert (found["job"], found["state"], found["task"]) == (job, "failed", "")
+    assert [reason["code"] for reason in found["reasons"]] == ["ended"]
+    for task, code in (("clean/0", "done"), ("1/2", "failed"), ("clean/9", "missing")):
+        found = (await api.client.get(f"/v1/jobs/{job}/why", params={"task": task})).json()
+        assert ([reason["code"] for reason in found["reasons"]], found["task"]) == ([code], task)
+
+
+async def test_why_says_who_does_not_answer(api: ApiOfTwins) -> None:
+    plan = await loaded_job(api.ledger, 1)
+    reasons = (await api.client.get(f"/v1/jobs/{plan.job}/why")).json()["reasons"]
+    assert any("Temporal does not answer" in reason["what"] for reason in reasons)
+
+
+async def test_why_of_a_job_without_a_row(api: ApiOfTwins) -> None:
+    api.engine.available = False
+    await api.submit(id="first")
+    found = (await api.client.get("/v1/jobs/first/why")).json()
+    assert (found["job"], found["state"], found["reasons"][0]["code"]) == (None, "accepted", "engine")
+    api.engine.available = True
+    (waiting,) = await api.ledger.open_submissions(1)
+    await api.parts.outbox.start(waiting)
+    assert (await api.client.get("/v1/jobs/first/why")).json()["reasons"][0]["code"] == "worker"
+    await api.engine.cancel("first")
+    assert (await api.client.get("/v1/jobs/first/why")).json()["reasons"][0]["code"] == "ended"
+
+
+@pytest.mark.parametrize("task", ["clean", "clean/x", "/", "a/b/c", "clean/-1", "clean/1234567890"])
+async def test_what_is_no_task_is_refused(api: ApiOfTwins, task: str) -> None:
+    job = await failed_job(api)
+    problem(await api.client.get(f"/v1/jobs/{job}/why", params={"task": task}), 422, "BadInput", "task")
+
+
+async def test_why_of_what_is_not_there(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    problem(await api.client.get("/v1/jobs/nobody/why"), 404, "NotFound")
+    problem(await api.client.get(f"/v1/jobs/{job}/why", params={"task": "nowhere/1"}), 404, "NotFound")

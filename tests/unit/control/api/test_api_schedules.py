@@ -1,0 +1,78 @@
+"""Schedules over HTTP, over the twins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.control.api.api_of_twins import ApiOfTwins, problem
+from workflows.memory_schedules import MemorySchedules
+
+NIGHTLY: dict[str, Any] = {
+    "name": "nightly",
+    "template": "review_analysis",
+    "input": {"source": "a.csv"},
+    "cron": "0 6 * * *",
+    "timezone": "Europe/Berlin",
+}
+
+
+def twin(api: ApiOfTwins) -> MemorySchedules:
+    assert isinstance(api.parts.schedules, MemorySchedules)
+    return api.parts.schedules
+
+
+async def test_a_schedule_from_its_start_to_its_end(api: ApiOfTwins) -> None:
+    made = await api.client.post("/v1/schedules", json=NIGHTLY)
+    assert (made.status_code, made.headers["location"]) == (201, "/v1/schedules/nightly")
+    assert made.json()["timing"]["cron"] == "0 6 * * *"
+    assert [one["name"] for one in (await api.client.get("/v1/schedules")).json()["items"]] == ["nightly"]
+    paused = await api.client.post("/v1/schedules/nightly/pause", json={"note": "holidays"})
+    assert (paused.json()["paused"], paused.json()["note"]) == (True, "holidays")
+    assert (await api.client.post("/v1/schedules/nightly/resume")).json()["paused"] is False
+    triggered = await api.client.post("/v1/schedules/nightly/trigger")
+    assert (triggered.status_code, triggered.json()["started"]) == (202, 1)
+    assert twin(api).started == [("review_analysis", {"source": "a.csv"})]
+    assert (await api.client.get("/v1/schedules/nightly")).json()["recent"] == ["nightly-1"]
+    assert (await api.client.delete("/v1/schedules/nightly")).status_code == 204
+    problem(await api.client.get("/v1/schedules/nightly"), 404, "NotFound")
+
+
+async def test_a_name_is_taken_once(api: ApiOfTwins) -> None:
+    await api.client.post("/v1/schedules", json=NIGHTLY)
+    problem(await api.client.post("/v1/schedules", json=NIGHTLY), 409, "AlreadyExists")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "error", "field"),
+    [
+        ({"template": "nothing"}, 404, "NotFound", None),
+        ({"every": 60}, 422, "BadInput", None),
+        ({"cron": ""}, 422, "BadInput", None),
+        ({"cron": "tomorrow"}, 422, "BadInput", None),
+        ({"timezone": "Mars"}, 422, "BadInput", "timezone"),
+        ({"overlap": "perhaps"}, 422, "BadInput", "overlap"),
+        ({"cron": "", "every": 0}, 422, "BadInput", "every"),
+        ({"name": "a b"}, 422, "BadInput", "name"),
+        ({"input": []}, 422, "BadInput", "input"),
+        ({"more": 1}, 422, "BadInput", "more"),
+    ],
+)
+async def test_what_cannot_be_is_refused(
+    api: ApiOfTwins, change: dict[str, Any], status: int, error: str, field: str | None
+) -> None:
+    problem(await api.client.post("/v1/schedules", json={**NIGHTLY, **change}), status, error, field)
+    assert await twin(api).list() == []
+
+
+@pytest.mark.parametrize("path", ["", "/pause", "/resume", "/trigger"])
+async def test_one_that_is_not_there(api: ApiOfTwins, path: str) -> None:
+    problem(await api.client.request("POST" if path else "DELETE", f"/v1/schedules/gone{path}"), 404, "NotFound")
+
+
+async def test_while_temporal_is_away(api: ApiOfTwins) -> None:
+    twin(api).available = False
+    found = problem(await api.client.post("/v1/schedules", json=NIGHTLY), 503, "Unavailable")
+    assert found["retry_after"] >= 1
+    problem(await api.client.get("/v1/schedules"), 503, "Unavailable")
