@@ -310,8 +310,7 @@ class HostContext:
         return self._deadline - self._around.clock.monotonic() if self._deadline else math.inf
 
     def _envelope(self, kind: str, payload: Mapping[str, Any], *, deadline: float | None = None) -> Envelope:
-        origin = self._work.origin()
-        fields = {"origin": origin} if origin else {}  # what is not set does not travel
-        return Envelope.model_construct(
-            kind=Id(kind), payload=dict(payload), sender=self._cell.agent_id, deadline=deadline, **fields
-        )
+        fields: dict[str, Any] = {"kind": Id(kind), "payload": dict(payload), "sender": self._cell.agent_id}
+        if origin := self._work.origin():
+            fields["origin"] = origin  # what is not set does not travel
+        return Envelope.model_construct(deadline=deadline, **fields)

@@ -86,8 +86,45 @@ def jobs(
     console.print(table if views else "No job yet. Start one: colony run review_analysis --source reviews.csv")
 
 
-def job(name: Name, as_json: Json = False) -> None:
-    """Show one job, live until it ends."""
+def job(
+    name: Name,
+    transcript: Annotated[bool, typer.Option("--transcript", help="What its agents said, and models to them.")] = False,
+    agent: Annotated[str, typer.Option(help="Of a transcript: what this agent said or was told.")] = "",
+    step: Annotated[str, typer.Option(help="Of a transcript: name or number of a step.")] = "",
+    task: Annotated[int | None, typer.Option(help="Of a transcript: number of a task.", min=0)] = None,
+    limit: Annotated[int, typer.Option(help="Of a transcript: how much at once.", min=1, max=1_000)] = 50,
+    after: Annotated[str, typer.Option(help="Of a transcript: `next` of the page before.")] = "",
+    whole: Annotated[bool, typer.Option("--whole", help="Of a transcript: long texts to their end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one job, live until it ends; or what was said in it."""
+    if transcript:
+        _transcript(name, limit, agent=agent, step=step, seq=task, cursor=after, whole=whole, as_json=as_json)
+        return
+    if agent or step or task is not None or after or whole:
+        raise BadInput("--agent, --step, --task, --after and --whole are for a transcript.", remedy="Add --transcript.")
+    _progress(name, as_json=as_json)
+
+
+def _transcript(name: str, limit: int, *, whole: bool, as_json: bool, **wanted: Any) -> None:
+    from control.session import ledger_here
+    from control.transcript import TranscriptPage, read_page, spoken
+
+    async def read() -> TranscriptPage:
+        async with ledger_here() as ledger:
+            return await read_page(ledger, await ledger.job(name), limit, **wanted)
+
+    page = asyncio.run(read())
+    if as_json:
+        print(page.model_dump_json())  # noqa: T201 -- output of the command
+        return
+    lines = spoken(page, min(console.width, 120), whole=whole)
+    if page.next:
+        lines.append(f"More: the same with --after {page.next}")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress(name: str, *, as_json: bool) -> None:
     from control.report import how_to_read
     from control.session import ledger_here
     from control.watch import follow_job
@@ -221,5 +258,7 @@ def _closing_line(view: JobView, reading: str) -> None:
     took = "" if view.closed_at is None else f" after {view.closed_at - view.opened_at:.1f} s"
     reason = f": {view.reason}" if view.reason else ""
     console.print(f"Job {view.job} is {_coloured(view.state)}{took}{reason}")
+    if view.trace:
+        console.print(f"Trace {view.trace}", highlight=False)
     if reading:
         console.print(reading)
