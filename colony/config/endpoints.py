@@ -110,6 +110,8 @@ class Endpoints(Frozen):
     ray: RayEndpoint
     model: ModelEndpoint | None = None
     """The embedded model, or the server configured in its place: what the gateway fronts."""
+    ollama: str = ""
+    """URL of the stack's own Ollama; empty for none."""
     gateway: GatewayEndpoint | None = None
     api: ApiEndpoint | None = None
 

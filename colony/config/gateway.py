@@ -21,7 +21,9 @@ class BackendConfig(Section):
 
     kind: BackendKind
     urls: tuple[str, ...] = ()
-    """Base URLs, one for each replica, ending before `/v1` or `/api`; empty for `embedded` and `scripted`."""
+    """Base URLs, one for each replica, ending before `/v1` or `/api`; empty for `embedded` and `scripted`.
+
+    Empty for `ollama` too, where `colony up` is to start one."""
     key_file: str = ""
     """File that holds the API key; empty for none."""
     models: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ class BackendConfig(Section):
         if self.kind in ("embedded", "scripted"):
             if self.urls:
                 raise ValueError(f"a backend of kind {self.kind!r} takes no urls")
-        elif not self.urls:
+        elif not self.urls and self.kind != "ollama":
             raise ValueError(f"a backend of kind {self.kind!r} needs urls")
         for url in self.urls:
             if not url.startswith(("http://", "https://")):
@@ -123,7 +125,11 @@ class ReplicasConfig(Section):
     least: int = Field(default=1, ge=1, le=256)
     most: int = Field(default=1, ge=1, le=256)
     in_flight: int = Field(default=256, ge=1)
-    """Requests under way in one replica that call for another one."""
+    """Requests under way in one replica, those that wait included, that call for another one."""
+    busy_seconds: float = Field(default=5.0, ge=0)
+    """Seconds of more than that until another replica is started."""
+    calm_seconds: float = Field(default=120.0, ge=0)
+    """Seconds of less until one is stopped; what it has under way goes on to its end."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ReplicasConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 from colony.config.endpoints import ApiEndpoint, Endpoints, ModelEndpoint
 from colony.config.model import Config
 from colony.errors import BadInput
-from control.stack import consul, gateway, nats, postgres, processes, ray, temporal, temporal_ui
+from control.stack import consul, gateway, nats, ollama, postgres, processes, ray, temporal, temporal_ui
 from control.stack.binaries import find_binaries
 from control.stack.context import StackContext
 from control.stack.paths import StackPaths
@@ -71,6 +71,7 @@ def endpoints_of(context: StackContext) -> Endpoints:
         registry=consul.endpoint(context),
         ray=ray.endpoint(context),
         model=_model(context),
+        ollama=ollama.address(context),
         gateway=gateway.endpoint(context),
         api=ApiEndpoint(url=f"http://{context.address('api')}", key_file=str(context.secret("api-key"))),
     )
@@ -89,7 +90,9 @@ def _model(context: StackContext) -> ModelEndpoint | None:
 def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, ServiceSpec]:
     """The services that run here, by name; `only` narrows them down. Raises `BadInput` for an unknown name."""
     own = {process.name: process for process in processes.wanted(context)}
-    unknown = sorted(set(only) - set(SERVERS) - {gateway.NAME} - {process.name for process in processes.OWN})
+    unknown = sorted(
+        set(only) - set(SERVERS) - {gateway.NAME, ollama.NAME} - {process.name for process in processes.OWN}
+    )
     if unknown:
         known = ", ".join([*SERVERS, *own, gateway.NAME])
         raise BadInput(f"There is no service {unknown[0]!r}.", remedy=f"Known: {known}.")
@@ -99,6 +102,8 @@ def specs_of(context: StackContext, only: Collection[str] = ()) -> Mapping[str, 
         runs_here = provider is not None and provider.kind not in ("configured", "nats-kv")
         if runs_here and (not only or name in only):
             found[name] = build(context)
+    if ollama.runs_here(context) and (not only or ollama.NAME in only):
+        found[ollama.NAME] = ollama.spec(context)
     for name, process in own.items():
         if not only or name in only:
             found[name] = processes.spec(context, process)

@@ -14,6 +14,7 @@ from control.stack.providers import Binaries
 TEMPORAL_VERSION: Final = "1.31.2"
 TEMPORAL_UI_VERSION: Final = "2.53.3"
 CONSUL_VERSION: Final = "1.20.6"
+OLLAMA_VERSION: Final = "0.11.4"
 
 
 def cache_folder() -> Path:
@@ -56,6 +57,11 @@ def _on_path(name: str) -> Path | None:
     if found is None or Path(found).resolve().parent == Path(sys.executable).parent.resolve():
         return None
     return Path(found)
+
+
+def find_ollama() -> Path | None:
+    """Ollama: what `make servers SERVERS=ollama` has built, or one on PATH."""
+    return built(f"ollama-{OLLAMA_VERSION}", "ollama") or _on_path("ollama")
 
 
 def find_haproxy() -> Path | None:

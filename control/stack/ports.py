@@ -41,6 +41,7 @@ NAMES: Final = (
     "api",
     "gateway",
     "model",
+    "ollama",
     "gateway-proxy",
     "gateway-replicas",
 )

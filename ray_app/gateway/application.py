@@ -106,14 +106,17 @@ def wanted(endpoints: Endpoints, config: Config, *, attempt: int = 0) -> dict[st
     return serve_config(args, host=endpoints.gateway.host, port=endpoints.gateway.proxy)
 
 
-def step(found: ServeState, asked: Json) -> Step:
-    """What to do about what Serve says it runs, when it was asked to run the application with the args `asked`."""
+def step(found: ServeState, asked: Json, *, by_hand: bool = False) -> Step:
+    """What to do about what Serve says it runs, when it was asked to run the application with the args `asked`.
+
+    `by_hand`: an application of ours that somebody deployed from the file, which names no args, is as good.
+    """
     running = found.applications.get(NAME)
     if running is None:
         return Step.DEPLOY
     given = running.deployed_app_config
     same = given.import_path == IMPORT_PATH and all(
-        given.args.get(name) == value for name, value in asked.items() if name != ATTEMPT
+        given.args.get(name, value if by_hand else None) == value for name, value in asked.items() if name != ATTEMPT
     )
     if not same or running.status in GIVEN_UP:
         return Step.DEPLOY

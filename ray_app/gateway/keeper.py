@@ -37,6 +37,8 @@ class Keeper:
         self._config = config
         self._clock = clock
         self._attempt = 0
+        self._ran = False
+        """Whether it ran as asked once: what is deployed by hand after that is left alone."""
 
     async def run(self) -> None:
         """For ever. What goes wrong is logged and tried again: the dispatcher must live on."""
@@ -56,7 +58,9 @@ class Keeper:
     async def look(self) -> Step:
         """Look once, and deploy if need be. Raises `Unavailable`."""
         found = _state(await self._call("GET"))
-        done = step(found, wanted(self._endpoints, self._config)["applications"][0]["args"])
+        asked = wanted(self._endpoints, self._config)["applications"][0]["args"]
+        done = step(found, asked, by_hand=self._ran)
+        self._ran = self._ran or done is Step.NOTHING
         if done is Step.DEPLOY:
             failed = trouble_of(found)
             self._attempt += 1

@@ -38,6 +38,14 @@ UNLIMITED: Final = 100_000
 """Requests one replica takes: the gate refuses with a status of its own what is too much, Serve must not."""
 
 STOP_SECONDS: Final = 10.0
+DRAIN_SECONDS: Final = 120.0
+"""Longest time a replica that is stopped for want of load, or for a new configuration, finishes what it has under way:
+as long as a request has unless its caller says otherwise."""
+
+REPORT_SECONDS: Final = 2.0
+LOOK_BACK_SECONDS: Final = 10.0
+"""How often a replica tells Serve its load, and over how long Serve takes the mean."""
+
 CHECK_EVERY: Final = 3.0
 CHECK_SECONDS: Final = 6.0
 """Serve gives up a replica whose check failed three times."""
@@ -157,7 +165,7 @@ def build(args: dict[str, Any]) -> Any:
     gateway = _serve.deployment(
         name="gateway",
         max_ongoing_requests=UNLIMITED,
-        graceful_shutdown_timeout_s=STOP_SECONDS,
+        graceful_shutdown_timeout_s=DRAIN_SECONDS,
         health_check_period_s=CHECK_EVERY,
         health_check_timeout_s=CHECK_SECONDS,
         ray_actor_options={"num_cpus": 0},
@@ -186,7 +194,9 @@ def scaling(replicas: ReplicasConfig) -> dict[str, Any]:
             "min_replicas": replicas.least,
             "max_replicas": replicas.most,
             "target_ongoing_requests": replicas.in_flight,
-            "upscale_delay_s": 5.0,
-            "downscale_delay_s": 120.0,
+            "upscale_delay_s": replicas.busy_seconds,
+            "downscale_delay_s": replicas.calm_seconds,
+            "metrics_interval_s": REPORT_SECONDS,
+            "look_back_period_s": LOOK_BACK_SECONDS,
         }
     }

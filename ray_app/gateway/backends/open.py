@@ -31,7 +31,7 @@ async def open_backends(
 
     Of what works for them in the background `vitals` is told. Files of keys are looked for from the folder of the
     stack. Raises `NotFound`, `BadInput` for one of them,
-    `ConfigInvalid` for an embedded backend where the stack runs no model.
+    `ConfigInvalid` for a backend of the stack's own where the stack runs none.
     """
     async with AsyncExitStack() as stack:
         found: dict[str, tuple[Backend, ...]] = {}
@@ -53,7 +53,7 @@ def _opened(
         case "scripted":
             return _scripted(name, config)
         case "ollama":
-            return open_ollama(name, url, config)
+            return open_ollama(name, url or _own_ollama(endpoints), config)
         case "embedded":
             return _embedded(name, config, _endpoint(endpoints), vitals, pooled=pooled)
         case "openai" | "vllm" | "llama_cpp":
@@ -88,6 +88,15 @@ def _embedded(
         models=config.models,
         vitals=vitals,
     )
+
+
+def _own_ollama(endpoints: Endpoints) -> str:
+    if not endpoints.ollama:
+        raise ConfigInvalid(
+            "A backend of kind 'ollama' names no urls, and the stack runs no Ollama.",
+            remedy="Name urls, or `colony down` and `colony up` where there is an Ollama to start.",
+        )
+    return endpoints.ollama
 
 
 def _endpoint(endpoints: Endpoints) -> ModelEndpoint:

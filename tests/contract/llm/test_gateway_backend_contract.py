@@ -1,4 +1,8 @@
-"""What every backend promises: the twin, a real llama.cpp server through each adapter that fits it, and Ollama."""
+"""What every backend promises: the twin, a real llama.cpp server through each adapter that fits it, Ollama, vLLM.
+
+A real vLLM is asked where `COLONY_TEST_VLLM` names its program (docs/how-to/use-a-model.md); elsewhere its adapter
+speaks to llama.cpp, whose interface is the same but for `/tokenize` and the names of the metrics.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from ray_app.gateway.ports import Backend
 from tests.eventually import assert_eventually
 from tests.servers.model import embedded_model
 from tests.servers.ollama import running_ollama
+from tests.servers.vllm import running_vllm
 
 pytestmark = [pytest.mark.contract, pytest.mark.asyncio(loop_scope="module")]
 
@@ -29,7 +34,8 @@ CONTEXT = 256
 SLOTS = 2
 KEY = "a-key-of-this-test"
 STORY = " ".join(f"word{number}" for number in range(40))
-REAL = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("openai", "llama_cpp", "vllm", "ollama")]
+REAL_VLLM = "vllm itself"
+REAL = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("openai", "llama_cpp", "vllm", "ollama", REAL_VLLM)]
 LLAMA = pytest.param("llama_cpp", marks=pytest.mark.slow)
 OLLAMA = pytest.param("ollama", marks=pytest.mark.slow)
 
@@ -59,11 +65,22 @@ async def ollama(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ser
         yield Server(running.url, "")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def vllm(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Server]:
+    folder = tmp_path_factory.mktemp("vllm")
+    key_file = tmp_path_factory.mktemp("vllm-key") / "key"
+    key_file.write_text(KEY)
+    async with running_vllm(folder, key=KEY, context=CONTEXT, slots=SLOTS) as url:
+        yield Server(url, str(key_file))
+
+
 @pytest.fixture(params=["scripted", *REAL])
 def other_side(request: pytest.FixtureRequest) -> tuple[str, Server | None]:
     """The kind of adapter, and the server it speaks to."""
     if request.param == "scripted":
         return request.param, None
+    if request.param == REAL_VLLM:
+        return "vllm", request.getfixturevalue("vllm")
     return request.param, request.getfixturevalue("ollama" if request.param == "ollama" else "server")
 
 
@@ -162,6 +179,7 @@ async def test_several_answers_to_one_question(backend: Backend) -> None:
     assert [choice["index"] for choice in joined(await pieces_of(backend, call))["choices"]] == [0, 1]
 
 
+@pytest.mark.parametrize("other_side", ["scripted", *REAL[:-1]], indirect=True)  # vLLM either chats or embeds
 async def test_embeddings(backend: Backend) -> None:
     model = await model_of(backend)
 
@@ -253,7 +271,18 @@ async def test_a_wrong_key_is_told_and_not_repeated(server: Server, kind: Any) -
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize("other_side", ["scripted", LLAMA, OLLAMA], indirect=True)
+@pytest.mark.parametrize("other_side", [REAL[-1]], indirect=True)
+async def test_vllm_counts_exactly_says_its_load_and_knows_its_context(backend: Backend) -> None:
+    call = await chat(backend, "Hello there.")
+    assert (await backend.prompt_size(Kind.CHAT, call.model, call.body)).exact
+    assert await backend.load() is not None
+    assert call.model == "tiny"
+    embedding = BackendCall(kind=Kind.EMBEDDING, model=call.model, body={"input": "a river"}, seconds=60)
+    with pytest.raises((ModelRefused, NotFound)):
+        await backend.answer(embedding)
+
+
+@pytest.mark.parametrize("other_side", ["scripted", LLAMA, OLLAMA, REAL[-1]], indirect=True)
 async def test_a_model_it_does_not_serve(backend: Backend) -> None:
     call = (await chat(backend, "Hello.")).model_copy(update={"model": "nobody"})
     with pytest.raises(NotFound):

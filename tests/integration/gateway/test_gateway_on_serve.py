@@ -7,10 +7,8 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from control.stack.state import read_state
 from control.stack.stopping import members
 from tests.eventually import assert_eventually
 from tests.running_stack import RunningStack, running_stack
+from tests.servers.slow_model import SlowModel, slow_model
 
 pytestmark = pytest.mark.integration
 
@@ -32,56 +31,10 @@ CHAT = "/v1/chat/completions"
 BURST = 5
 
 
-class SlowModel(ThreadingHTTPServer):
-    """Speaks OpenAI's API, one word at a time and never to an end; knows who left."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), SlowAnswer)
-        self.begun = threading.Event()
-        self.left = threading.Event()
-
-
-class SlowAnswer(BaseHTTPRequestHandler):
-    server: SlowModel  # pyright: ignore[reportIncompatibleVariableOverride] -- the one that made it
-
-    def do_GET(self) -> None:
-        body = json.dumps({"object": "list", "data": [{"id": "slow", "object": "model"}]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        delta = {"index": 0, "delta": {"content": "word "}, "finish_reason": None}
-        piece = {"id": "1", "object": "chat.completion.chunk", "model": "slow", "choices": [delta]}
-        try:
-            while not self.server.left.wait(0.05):
-                self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
-                self.server.begun.set()
-        except OSError:
-            self.server.left.set()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the name is the library's
-        pass
-
-
-@pytest.fixture(scope="module")
-def slow_model() -> Generator[SlowModel]:
-    server = SlowModel()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.left.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+@pytest.fixture(scope="module", name="slow_model")
+def serving_slowly() -> Generator[SlowModel]:
+    with slow_model() as server:
+        yield server
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one replica", "two replicas and an owner"])
@@ -97,7 +50,7 @@ def stack(request: pytest.FixtureRequest, slow_model: SlowModel) -> Generator[Ru
             "limits": {"requests_per_second": 0.5, "burst": BURST},
             "backends": {
                 "echo": {"kind": "scripted"},
-                "slow": {"kind": "openai", "urls": [f"http://127.0.0.1:{slow_model.server_address[1]}"], "slots": 1},
+                "slow": {"kind": "openai", "urls": [slow_model.url], "slots": 1},
             },
         },
     }
@@ -158,6 +111,8 @@ async def test_it_answers_and_streams_to_whom_it_knows(client: httpx.AsyncClient
     ) as stream:
         lines = [line async for line in stream.aiter_lines() if line]
     assert stream.headers["content-type"].startswith("text/event-stream")
+    assert (stream.headers["x-colony-backend"], stream.headers["x-colony-cache"]) == ("echo", "miss")
+    assert stream.headers["x-colony-request-id"]
     assert lines[-1] == "data: [DONE]"
     embedded = await client.post("/v1/embeddings", json={"model": "scripted", "input": ["a", "b"]}, headers=by("a"))
     assert [one["index"] for one in embedded.json()["data"]] == [0, 1]

@@ -59,6 +59,13 @@ def test_only_what_is_missing_changed_or_given_up_is_deployed(found: ServeState,
     assert step(found, ARGS) is wanted
 
 
+def test_what_was_deployed_by_hand_is_left_alone_once_the_own_one_ran() -> None:
+    assert step(state(args={}), ARGS) is Step.DEPLOY
+    assert step(state(args={}), ARGS, by_hand=True) is Step.NOTHING
+    assert step(state(args={"home": "/elsewhere"}), ARGS, by_hand=True) is Step.DEPLOY
+    assert step(state("DEPLOY_FAILED", args={}), ARGS, by_hand=True) is Step.DEPLOY
+
+
 def test_the_version_follows_what_the_gateway_reads_and_nothing_else() -> None:
     config = Config()
     backend = BackendConfig(kind="scripted")

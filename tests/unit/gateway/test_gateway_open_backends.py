@@ -48,6 +48,12 @@ async def test_every_kind_gets_its_adapter_and_every_url_a_replica(tmp_path: Pat
         assert [replica.name for replica in found["a"]] == ["a/0", "a/1"]
 
 
+async def test_without_an_address_it_is_the_ollama_of_the_stack(tmp_path: Path) -> None:
+    stack = endpoints(tmp_path).model_copy(update={"ollama": HERE})
+    async with open_backends(plan(a=BackendConfig(kind="ollama")), stack) as found:
+        assert isinstance(found["a"][0], OllamaBackend)
+
+
 async def test_a_pool_of_models(tmp_path: Path) -> None:
     stack = endpoints(tmp_path, ModelEndpoint(url=HERE))
     async with open_backends(plan(pooled=True, a=BackendConfig(kind="embedded")), stack) as found:
@@ -57,6 +63,8 @@ async def test_a_pool_of_models(tmp_path: Path) -> None:
 async def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid):
         await opened(plan(a=BackendConfig(kind="embedded")), endpoints(tmp_path))
+    with pytest.raises(ConfigInvalid, match="Ollama"):
+        await opened(plan(a=BackendConfig(kind="ollama")), endpoints(tmp_path))
     with pytest.raises(NotFound):
         await opened(plan(a=BackendConfig(kind="openai", urls=(HERE,), key_file="nowhere")), endpoints(tmp_path))
 
