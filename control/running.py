@@ -12,7 +12,7 @@ from colony.contracts import JobState, JobView
 from colony.errors import BadInput, Permanent
 from colony.ledger.port import Ledger
 from control.report import how_to_read, terminal_report
-from control.session import ledger_here, temporal_here
+from control.session import ledger_here, temporal_here, tracing_here
 from control.watch import follow_job, wait_for_job
 from workflows.client import StartedJob, await_job, start_job
 from workflows.client import cancel_job as cancel_workflow
@@ -34,12 +34,13 @@ async def run_job(template: str, request: Any, workflow_id: str | None, *, wait:
     Raises the error the workflow failed with when it failed before it had a row in the ledger, `AlreadyExists` for
     a workflow id that is taken.
     """
-    async with temporal_here() as client, ledger_here() as ledger:
+    async with tracing_here() as tracing, temporal_here(tracing) as client, ledger_here() as ledger:
         if not isinstance(request, dict):
             raise BadInput(
                 "The input of a job is a JSON object.", remedy='For example: --input \'{"source": "a.csv"}\'.'
             )
-        started = await start_job(client, template, cast("dict[str, Any]", request), workflow_id=workflow_id)
+        with tracing.tracer.span(f"colony run {template[:80]}", kind="client"):
+            started = await start_job(client, template, cast("dict[str, Any]", request), workflow_id=workflow_id)
         view = await opened_job(client, started, ledger)
         if not wait:
             return RunEnd(view, None, "")

@@ -13,6 +13,8 @@ from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Messenger
+from control.processes.tracing import Tracing, open_tracing
+from control.settings import load_settings
 from workflows.client import connect
 from workflows.engine import JobEngine, TemporalEngine
 from workflows.schedules import Schedules, TemporalSchedules
@@ -31,23 +33,32 @@ async def ledger_here(home: Path | None = None) -> AsyncGenerator[Ledger]:
 
 
 @asynccontextmanager
-async def temporal_here(home: Path | None = None) -> AsyncGenerator[Client]:
-    """A client of the stack's Temporal."""
-    async with connect(endpoints_here(home).temporal) as client:
+async def temporal_here(tracing: Tracing | None = None, *, home: Path | None = None) -> AsyncGenerator[Client]:
+    """A client of the stack's Temporal; with `tracing`, what it starts belongs to a trace."""
+    interceptors = () if tracing is None else tracing.interceptors
+    async with connect(endpoints_here(home).temporal, interceptors=interceptors) as client:
         yield client
+
+
+@asynccontextmanager
+async def tracing_here() -> AsyncGenerator[Tracing]:
+    """How a command takes part in traces, as the stack's configuration says."""
+    endpoints = endpoints_here()
+    async with open_tracing(endpoints, load_settings(endpoints).config, "command") as tracing:
+        yield tracing
 
 
 @asynccontextmanager
 async def engine_here(home: Path | None = None) -> AsyncGenerator[JobEngine]:
     """What starts and steers jobs."""
-    async with temporal_here(home) as client:
+    async with temporal_here(home=home) as client:
         yield TemporalEngine(client)
 
 
 @asynccontextmanager
 async def schedules_here(home: Path | None = None) -> AsyncGenerator[Schedules]:
     """What starts jobs again and again."""
-    async with temporal_here(home) as client:
+    async with temporal_here(home=home) as client:
         yield TemporalSchedules(client)
 
 

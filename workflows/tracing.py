@@ -24,12 +24,17 @@ from temporalio.workflow import ContinueAsNewError
 
 from colony.telemetry.context import HEADER, SpanName, parse, span_id_of, trace_id_of
 from colony.telemetry.otel import OtelTracer, context_of, named_in_logs, traceparent_of
-from colony.telemetry.port import Fact
+from colony.telemetry.port import Fact, Tracer
 from workflows.monitor_contracts import TEMPLATE as MONITOR
 from workflows.step_spans import STEP_SPAN
 
 _KEEPS: Final = "__colony_keeps_trace"
 _RECORD: Final = "__colony_record_span"
+
+
+def interceptors_of(tracer: Tracer) -> list[temporalio.client.Interceptor]:
+    """For the clients of a process that has this tracer; none where traces are off."""
+    return [JobTracing(tracer)] if isinstance(tracer, OtelTracer) else []
 
 
 class Recorded(NamedTuple):

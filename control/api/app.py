@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
 from colony.errors import ColonyError
+from colony.telemetry.port import OFF, Tracer
 from control.api.agents import AgentRoutes
 from control.api.codec import CodecFront, CodecRoutes
 from control.api.edge import Application, Edge, EdgeSettings
@@ -18,14 +19,16 @@ from control.api.models import Problem
 from control.api.parts import Parts
 from control.api.problems import answer, problem_of
 from control.api.system import SystemRoutes
+from control.api.traced import TracedApi
 from control.api.schedules import ScheduleRoutes
 
 DESCRIPTION = "Jobs, schedules, agents, templates and the fleet of a Colony. Every error is a problem as RFC 9457 says."
 
 
-def build_app(parts: Parts, settings: EdgeSettings) -> Application:
+def build_app(parts: Parts, settings: EdgeSettings, tracer: Tracer = OFF) -> Application:
     """The application: who may ask is settled before any route is looked for."""
-    return CodecFront(Edge(build_routes(parts), settings), settings.ui_origin)
+    routes = build_routes(parts)
+    return CodecFront(Edge(TracedApi(routes, tracer) if tracer.on else routes, settings), settings.ui_origin)
 
 
 def build_routes(parts: Parts) -> FastAPI:

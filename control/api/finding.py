@@ -31,6 +31,7 @@ def of_view(view: JobView) -> JobAnswer:
         closed_at=view.closed_at,
         reason=view.reason,
         cancel_requested=view.cancel_requested,
+        trace=view.trace,
         steps=view.steps,
     )
 

@@ -69,6 +69,8 @@ class JobAnswer(Model):
     reason: str = ""
     """Why it failed, if it did."""
     cancel_requested: bool = False
+    trace: str = ""
+    """Trace id under which its spans are found; empty where none are kept."""
     steps: tuple[StepCounts, ...] = ()
     """Empty in lists."""
 

@@ -31,6 +31,7 @@ from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available
 from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
+from control.processes.tracing import Tracing, open_tracing
 from control.retention import ages
 from control.settings import load_settings
 from workflows.client import connect_later
@@ -60,11 +61,12 @@ async def main() -> None:
             stack, "postgres", lambda: open_ledger(endpoints.postgres, pool_size=8, name="api")
         )
         owner = await stack.enter_async_context(task_owner())
-        parts = await _parts(endpoints, ledger, owner)
+        tracing = await stack.enter_async_context(open_tracing(endpoints, load_settings(endpoints).config, "api"))
+        parts = await _parts(endpoints, ledger, owner, tracing)
         settings = _settings(endpoint, parts.config.api, endpoints.temporal.ui)
         listener = stack.enter_context(listen(endpoint.host, urlsplit(endpoint.url).port or 80))
         config = uvicorn.Config(
-            build_app(parts, settings),
+            build_app(parts, settings, tracing.tracer),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -85,10 +87,10 @@ async def main() -> None:
             raise owner.failed.result()
 
 
-async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner) -> Parts:
+async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner, tracing: Tracing) -> Parts:
     """Connections; the bus and the registry may come later, Temporal whenever it answers."""
     config = load_settings(endpoints).config
-    client = await connect_later(endpoints.temporal)
+    client = await connect_later(endpoints.temporal, interceptors=tracing.interceptors)
     engine = TemporalEngine(client)
     outbox = Outbox(ledger, engine)
     messenger, registry = Slot[Messenger]("the bus"), Slot[Registry]("the registry")

@@ -18,6 +18,7 @@ from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available, shards_owned
 from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
+from control.processes.tracing import open_tracing
 from control.settings import load_settings
 from ray_app.connect import open_ray_hosts
 from ray_app.fleet import HostBatchRunner
@@ -50,11 +51,14 @@ async def main() -> None:
             stack, "nats", lambda: open_messenger(endpoints.nats, role="dispatcher", name="dispatcher")
         )
         registry = await enter_when_available(stack, "registry", lambda: open_registry(endpoints, role="dispatcher"))
-        client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
+        tracing = await stack.enter_async_context(open_tracing(endpoints, config, "dispatcher"))
+        client = await enter_when_available(
+            stack, "temporal", lambda: connect(endpoints.temporal, interceptors=tracing.interceptors)
+        )
         owner = await stack.enter_async_context(task_owner())
         reconciler = await stack.enter_async_context(open_reconciler(ledger, hosts, registry, messenger, config))
         owner.start(reconciler.run(stop), name="reconciler")
-        activities = DispatchActivities(HostBatchRunner(hosts, on_trouble=reconciler.poke))
+        activities = DispatchActivities(HostBatchRunner(hosts, on_trouble=reconciler.poke, tracer=tracing.tracer))
         workers = asyncio.create_task(run_workers([dispatch_worker(client, activities)], stop), name="workers")
 
         async def serving() -> set[str]:

@@ -24,6 +24,7 @@ from control.processes.logs import log_to_stdout
 from control.processes.opening import enter_when_available
 from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
+from control.processes.tracing import open_tracing
 from control.retention import retain
 from control.settings import data_roots, load_settings
 from ray_app.reconciler import LEADER
@@ -95,7 +96,10 @@ async def main() -> None:
         messenger = await enter_when_available(
             stack, "nats", lambda: open_messenger(endpoints.nats, role="worker", name="worker")
         )
-        client = await enter_when_available(stack, "temporal", lambda: connect(endpoints.temporal))
+        tracing = await stack.enter_async_context(open_tracing(endpoints, config, "worker"))
+        client = await enter_when_available(
+            stack, "temporal", lambda: connect(endpoints.temporal, interceptors=tracing.interceptors)
+        )
         activities = IoActivities(
             ledger=ledger,
             config=config,
@@ -105,10 +109,16 @@ async def main() -> None:
             dispatching=lambda: ledger.is_led(LEADER),
             attributes=await search_attributes(client),
             deployment=Path(endpoints.folder).name,
+            tracer=tracing.tracer,
         )
         poster = await stack.enter_async_context(open_fetcher(config.fetch))
         monitor = MonitorActivities(
-            ledger, data_roots(endpoints, config), messenger=messenger, poster=poster, check_fleet=True
+            ledger,
+            data_roots(endpoints, config),
+            messenger=messenger,
+            poster=poster,
+            check_fleet=True,
+            tracer=tracing.tracer,
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
