@@ -11,7 +11,7 @@ import orjson
 from pydantic import Field
 
 from colony.contracts import JobView
-from colony.errors import BadInput
+from colony.errors import BadInput, NotFound
 from colony.ledger.port import Ledger
 from colony.ledger.transcripts import (
     Said,
@@ -104,7 +104,7 @@ async def read_page(
 ) -> TranscriptPage:
     """At most `limit` entries behind `cursor`, said by or to `agent`, for a step (by name or number) and a task.
 
-    Raises `BadInput` for a cursor that is none and a step the job does not have.
+    Raises `BadInput` for a cursor that is none, `NotFound` for a step that the job does not have.
     """
     wanted = TranscriptFilter(agent=agent, step=_number(view, step) if step else None, seq=seq)
     found = await ledger.transcript(view.job, limit + 1, after=_place(cursor) if cursor else None, wanted=wanted)
@@ -123,7 +123,7 @@ def _number(view: JobView, step: str) -> int:
         if step in (each.name, str(each.number)):
             return each.number
     names = ", ".join(each.name for each in view.steps)
-    raise BadInput(f"Job {view.job} has no step {step[:64]!r}.", remedy=f"Use one of: {names}.")
+    raise NotFound(f"Job {view.job} has no step {step[:64]!r}.", remedy=f"Use one of: {names}.")
 
 
 def _place(cursor: str) -> TranscriptPlace:

@@ -19,6 +19,7 @@ from control.api.models import Problem
 from control.api.parts import Parts
 from control.api.problems import answer, problem_of
 from control.api.system import SystemRoutes
+from control.api.transcripts import TranscriptRoutes
 from control.api.traced import TracedApi
 from control.api.schedules import ScheduleRoutes
 
@@ -42,8 +43,8 @@ def build_routes(parts: Parts) -> FastAPI:
         separate_input_output_schemas=False,
         redirect_slashes=False,
     )
-    parted = (JobRoutes(parts), AgentRoutes(parts), ScheduleRoutes(parts), SystemRoutes(parts), CodecRoutes(parts))
-    routers = [routes.router() for routes in parted]
+    parted = (JobRoutes, TranscriptRoutes, AgentRoutes, ScheduleRoutes, SystemRoutes, CodecRoutes)
+    routers = [routes(parts).router() for routes in parted]
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]

@@ -135,7 +135,6 @@ def test_by_agent_step_and_task(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--step", "nothing"], "no step"),
         (["--after", "yesterday"], "cursor"),
         (["--after", "1e9~x'; --"], "cursor"),
     ],
@@ -148,6 +147,11 @@ def test_wrong_wishes_are_refused(stage: Stage, options: list[str], error: str) 
 def test_options_of_a_transcript_need_it(stage: Stage) -> None:
     with pytest.raises(BadInput, match="transcript"):
         CliRunner().invoke(build_app(), ["job", str(stage.job), "--agent", "a"], catch_exceptions=False)
+
+
+def test_no_such_step(stage: Stage) -> None:
+    with pytest.raises(NotFound, match="no step"):
+        stage.shown("--step", "nothing")
 
 
 def test_no_such_job(stage: Stage) -> None:
