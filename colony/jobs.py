@@ -210,6 +210,8 @@ class JobPlan(Frozen):
     priority: int = Field(default=NORMAL_PRIORITY, ge=1, le=5)
     tenant: str = ""
     """For whom the job runs: all tenants of a priority get a fair share."""
+    first_batch: int = Field(default=100, ge=1)
+    """Tasks of a first batch, while nobody knows how long one takes; jobs of before it was written here had 100."""
     trace: str = ""
     """Trace id under which its spans are found; empty where none are kept."""
     attributes: dict[str, Any] = Field(default_factory=dict[str, Any])

@@ -50,7 +50,7 @@ from workflows.opening import (
     plan_steps,
     template_named,
 )
-from workflows.policies import IO_SECONDS
+from workflows.policies import FIRST_BATCH, IO_SECONDS
 from workflows.reporting import artifacts_of
 from workflows.retrying import RetryInput, origin_of, retry_of
 from workflows.templates import templates_of
@@ -181,7 +181,7 @@ class IoActivities:
         above = request.parent
         priority = job.priority or (NORMAL_PRIORITY if above is None else above.priority)
         tenant = job.tenant or ("" if above is None else above.tenant)
-        steered = plan.model_copy(update={"priority": priority, "tenant": tenant})
+        steered = plan.model_copy(update={"priority": priority, "tenant": tenant, "first_batch": FIRST_BATCH})
         return steered.model_copy(update={"attributes": attributes_of(steered, self._attributes, self._deployment)})
 
     def _trace(self) -> str:

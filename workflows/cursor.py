@@ -7,7 +7,7 @@ from typing import Final
 
 from colony.contracts import MAX_BATCH, BatchReport
 from workflows.contracts import Range, StepCursor, StepTally
-from workflows.policies import batch_size, pace
+from workflows.policies import FIRST_BATCH, batch_size, pace
 
 MAX_RANGES: Final = 500
 """Most ranges a cursor remembers; beyond it neighbours are joined with the gap between them."""
@@ -18,8 +18,12 @@ def start(step: int, tasks: int) -> StepCursor:
     return StepCursor(step=step, tasks=tasks, fresh=_whole(tasks))
 
 
-def take(cursor: StepCursor, parallel: int, most: int = MAX_BATCH) -> tuple[StepCursor, Range | None]:
-    """The next range to hand out, at most `most` tasks, or None when all of this generation is handed out.
+def take(
+    cursor: StepCursor, parallel: int, most: int = MAX_BATCH, first: int = FIRST_BATCH
+) -> tuple[StepCursor, Range | None]:
+    """The next range to hand out, or None when all of this generation is handed out.
+
+    It has at most `most` tasks, and `first` to begin with.
 
     Ranges that came back come first, as they are: a second attempt should meet the same tasks.
     """
@@ -29,7 +33,8 @@ def take(cursor: StepCursor, parallel: int, most: int = MAX_BATCH) -> tuple[Step
         return cursor, None
     head, rest = cursor.fresh[0], cursor.fresh[1:]
     left = sum(part.size for part in cursor.fresh)
-    size = min(head.size, most, batch_size(left, cursor.tasks, parallel, cursor.seconds_per_task, cursor.size))
+    wanted = batch_size(left, cursor.tasks, parallel, cursor.seconds_per_task, cursor.size, first)
+    size = min(head.size, most, wanted)
     taken = Range(first=head.first, end=head.first + size)
     if taken.end < head.end:
         rest = (Range(first=taken.end, end=head.end), *rest)

@@ -134,7 +134,9 @@ class StepRun:
 
     def _fill(self) -> None:
         while len(self._running) < self._step.parallel and not self._steering.paused:
-            self.cursor, handed = take(self.cursor, self._step.parallel, self._step.batch or MAX_BATCH)
+            self.cursor, handed = take(
+                self.cursor, self._step.parallel, self._step.batch or MAX_BATCH, self._plan.first_batch
+            )
             if handed is None:
                 return
             request = BatchRequest(

@@ -36,20 +36,20 @@ def test_a_batch_is_bounded_in_tasks_time_and_growth(
     if seconds > 0 and last > 0:
         assert size <= 4 * last
         assert size == 1 or size * seconds <= 5.0
-    assert size <= max(100, -(-left // parallel))
+    assert size <= max(200, -(-left // parallel))
 
 
 def test_small_steps_are_spread_over_the_window() -> None:
     assert batch_size(620, 620, 8, 0.001, 100) == 78
     assert batch_size(4, 4, 4, 0.001, 100) == 1
-    assert batch_size(200, 100_000, 4, 0.001, 1000) == 100, "splinters cost more than they bring"
+    assert batch_size(400, 100_000, 4, 0.001, 1000) == 200, "splinters cost more than they bring"
 
 
 def test_quick_tasks_reach_full_batches_soon() -> None:
     sizes = [batch_size(1_000_000, 1_000_000, 4, 0.0, 0)]
     while sizes[-1] < MAX_BATCH:
         sizes.append(batch_size(1_000_000, 1_000_000, 4, 0.0001, sizes[-1]))
-    assert sizes == [100, 400, 1000]
+    assert sizes == [200, 800, 1000]
 
 
 def test_pace_forgets_half_of_the_past() -> None:
