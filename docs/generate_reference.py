@@ -13,8 +13,18 @@ from typing import Any
 from typer.main import get_command
 
 from colony import errors
+from colony.clock import ManualClock
+from colony.config.built_in import BUILT_IN
 from colony.config.schema import json_schema
+from colony.ledger.memory import MemoryLedger
+from control.api.app import build_routes
+from control.api.outbox import Outbox
+from control.api.parts import Parts
+from control.api.slots import Slot
 from control.cli import build_app
+from control.why_facts import Asked
+from workflows.memory_engine import MemoryEngine
+from workflows.memory_schedules import MemorySchedules
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Made by docs/generate_reference.py; change the code instead. -->\n"
@@ -22,7 +32,12 @@ NOTE = "<!-- Made by docs/generate_reference.py; change the code instead. -->\n"
 
 def pages() -> dict[str, str]:
     """Name of a page -> its text. Pure."""
-    return {"settings.md": settings_page(), "commands.md": commands_page(), "errors.md": errors_page()}
+    return {
+        "settings.md": settings_page(),
+        "commands.md": commands_page(),
+        "errors.md": errors_page(),
+        "http-api.md": http_page(),
+    }
 
 
 def settings_page() -> str:
@@ -156,6 +171,57 @@ def errors_page() -> str:
             kind = "Transient" if issubclass(found, errors.Transient) else "Permanent"
             lines.append(f"| `{name}` | {kind} | {_one_line(found.__doc__ or '')} |")
     return "\n".join(lines) + "\n"
+
+
+def http_page() -> str:
+    """Every path of the HTTP API, as its OpenAPI description has it."""
+    described = build_routes(_twins()).openapi()
+    lines = [
+        NOTE,
+        "# HTTP API\n",
+        "What `/openapi.json` of the process `api` says, in short; how it is used: [the guide](../how-to/http-api.md).",
+        "A field with `*` must be given. Besides the statuses named, any path may answer 401, 403, 422, 500, 503 or",
+        "504.\n",
+    ]
+    tags: dict[str, list[str]] = {}
+    for path, methods in described["paths"].items():
+        for method, found in methods.items():
+            tags.setdefault(found["tags"][0], []).append(_operation(described, f"{method.upper()} {path}", found))
+    for tag, rows in tags.items():
+        lines += [f"## {tag.capitalize()}\n", "| request | takes | answers | meaning |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _operation(described: dict[str, Any], request: str, found: dict[str, Any]) -> str:
+    takes = [f"`{each['name']}`" for each in found.get("parameters", []) if each["in"] != "path"]
+    for media in found.get("requestBody", {}).get("content", {}).values():
+        body = media["schema"]
+        body = described["components"]["schemas"][body["$ref"].rpartition("/")[2]] if "$ref" in body else body
+        must = body.get("required", [])
+        takes += [f"`{name}`{'*' if name in must else ''}" for name in body.get("properties", {})]
+    usual = {"401", "403", "422", "500", "503", "504"}
+    answers = ", ".join(sorted(status for status in found["responses"] if status not in usual))
+    meaning = _one_line(found.get("description", found.get("summary", "")))
+    return f"| `{request}` | {', '.join(takes)} | {answers} | {meaning} |"
+
+
+def _twins() -> Parts:
+    """What the routes need to describe themselves."""
+    ledger, engine = MemoryLedger(ManualClock()), MemoryEngine()
+    return Parts(
+        ledger=ledger,
+        engine=engine,
+        outbox=Outbox(ledger, engine),
+        messenger=Slot("the bus"),
+        registry=Slot("the registry"),
+        config=BUILT_IN,
+        schedules=MemorySchedules(),
+        asked=Asked(_no_temporal, None),
+    )
+
+
+def _no_temporal() -> Any:
+    raise NotImplementedError
 
 
 def _one_line(text: str) -> str:
