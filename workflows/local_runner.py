@@ -25,39 +25,13 @@ from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
 from colony.jobs import JobPlan, StepPlan, parameters_of
 from colony.ledger.port import Ledger
-from colony.llm.port import CacheUse, Caller, ChatAnswer, ChatMessage
+from colony.llm.port import Caller
 from colony.memory.agent_memory import local_memory
+from workflows.local_model import NoModel, StepModel
 
 _CHUNK: Final = 100
 _LEASE_SECONDS: Final = 3600.0
 _HOST: Final = "colony-host-local"
-
-
-class NoModel:
-    """`ctx.llm` where there is none."""
-
-    @property
-    def enabled(self) -> bool:
-        """False: skills take their way without a model."""
-        return False
-
-    async def chat(
-        self,
-        prompt: str,
-        *,
-        system: str = "",
-        tier: str = "",
-        model: str = "",
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int | None = None,
-        schema: dict[str, Any] | None = None,
-        messages: Sequence[ChatMessage] = (),
-        cache: CacheUse = "auto",
-        priority: int = 3,
-    ) -> ChatAnswer:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There is no model here.")
 
 
 class LocalContext:
@@ -214,6 +188,7 @@ class LocalRunner:
             step=request.step,
             seq=row.seq,
             generation=request.generation,
+            tier=step.tier,
         )
         started = time.perf_counter()
         try:
@@ -232,8 +207,9 @@ class LocalRunner:
     def _context(self, plan: JobPlan, step: StepPlan, agent_id: AgentId) -> LocalContext:
         state = self._states.get(agent_id, {})
         caller = Caller(agent=agent_id, agent_type=step.agent_type or "", job=plan.key)
+        model = None if self._model is None else StepModel(self._model, step.tier)
         return LocalContext(
-            self._ledger, plan.job, agent_id, state, self._clock, roots=self._roots, model=self._model, caller=caller
+            self._ledger, plan.job, agent_id, state, self._clock, roots=self._roots, model=model, caller=caller
         )
 
     def _good(

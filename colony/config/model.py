@@ -28,7 +28,7 @@ class AgentTypeConfig(Section):
     version: int = Field(default=1, ge=1)
     """Version of the specification; raising it re-creates the agents."""
     tier: Literal["fast", "standard", "complex"] = "fast"
-    """Model tier of `ctx.llm` unless a call says otherwise."""
+    """Model tier of `ctx.llm` unless a call or the step says otherwise."""
     concurrency: int = Field(default=1, ge=1, le=1000)
     """Tasks one agent handles at a time."""
     options: dict[str, Any] = Field(default_factory=dict[str, Any])

@@ -150,7 +150,7 @@ class StepConfig(Section):
     priority: int | None = Field(default=None, ge=1, le=5)
     """1 (first) to 5 (last); left out for the priority of the job."""
     tier: Tier = ""
-    """Model tier of its agents; left out for that of their type."""
+    """Model tier of its agents unless a call names one; left out for that of their type."""
     hand_off: HandOffConfig | None = None
     """For map: to whom agents may hand work on."""
     rows: Any = None
