@@ -1,8 +1,8 @@
-"""The whole gateway in this process: HTTP interfaces, path, owner, and a scripted backend behind them."""
+"""The whole gateway in this process: HTTP interfaces, path, owner, and the backends of a test behind them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.owner import open_owner
 from ray_app.gateway.path import Parts, RequestPath
 from ray_app.gateway.plan import TIERS, GatewayPlan
+from ray_app.gateway.ports import Backend
 from ray_app.gateway.preparing import preparation
 from ray_app.gateway.single_flight import single_flight
 from ray_app.gateway.usage import usage_book
@@ -33,7 +34,15 @@ async def real_gateway(
     plan = GatewayPlan({Id("one"): own}, tiers)
     config = GatewayConfig(limits=LimitsConfig(requests_per_second=rate, burst=1000))
     backend = ScriptedBackend("one/0", script, own)
-    backends = {"one": (backend,)}
+    async with gateway_over(folder, plan, config, {"one": (backend,)}) as endpoint:
+        yield endpoint, backend
+
+
+@asynccontextmanager
+async def gateway_over(
+    folder: Path, plan: GatewayPlan, config: GatewayConfig, backends: Mapping[str, Sequence[Backend]]
+) -> AsyncGenerator[GatewayEndpoint]:
+    """A gateway over any backends, without a ledger."""
     clock = SystemClock()
     async with (
         open_owner(plan, config, backends, clock) as owner,
@@ -58,4 +67,4 @@ async def real_gateway(
         async with serving(RequestPath(parts)) as url:
             key = folder / "gateway-key"
             key.write_text(KEY)
-            yield GatewayEndpoint(url=url, key_file=str(key)), backend
+            yield GatewayEndpoint(url=url, key_file=str(key))

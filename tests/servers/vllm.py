@@ -100,6 +100,7 @@ async def running_vllm(folder: Path, *, key: str, context: int, slots: int) -> A
         "--max-num-seqs": str(slots),
     }
     environment = {
+        "VLLM_TARGET_DEVICE": "cpu",  # builds for CPUs from a package index do not always know it
         **os.environ,
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
