@@ -13,6 +13,8 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import WorkerDeploymentConfig
 
 from colony.config.model import Config
+from colony.errors import ConfigInvalid
+from workflows.coded import says_how_to_upgrade
 from workflows.templates import templates_of
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -48,9 +50,15 @@ def deployment_of(config: Config, coded: Sequence[type] = ()) -> WorkerDeploymen
     """What a worker is given; None where workers carry no version.
 
     A user's workflow that does not say how it changes versions keeps the one it began with: nobody has replayed its
-    histories with the next.
+    histories with the next. Raises `ConfigInvalid` for one that does say so where there are no versions: Temporal would
+    refuse its every decision, and it would hang.
     """
     if not config.temporal.versioning:
+        for each in filter(says_how_to_upgrade, coded):
+            raise ConfigInvalid(
+                f"The workflow {each.__name__} has a versioning_behavior, but temporal.versioning is false.",
+                remedy="Take it away, or let workers carry a version.",
+            )
         return None
     return WorkerDeploymentConfig(
         version=WorkerDeploymentVersion(config.temporal.deployment, build_of(config, coded)),

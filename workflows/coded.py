@@ -23,6 +23,12 @@ def load_workflow_classes(paths: Sequence[str], packages: Sequence[str]) -> list
     return [_load(path, packages) for path in paths]
 
 
+def says_how_to_upgrade(workflow_class: type) -> bool:
+    """Whether the class declares a versioning behaviour, which only workers with a version may run."""
+    found = _Definition.from_class(workflow_class)
+    return found is not None and bool(found.versioning_behavior)
+
+
 def _load(path: str, packages: Sequence[str]) -> type:
     match = _PATH.fullmatch(path)
     if match is None:

@@ -43,6 +43,11 @@ def endpoint(context: StackContext) -> TemporalEndpoint:
     return TemporalEndpoint(address=address, namespace=NAMESPACE, ui=ui, own=True, codec_key_file=key_file)
 
 
+def codec_url(context: StackContext) -> str:
+    """Where the web UI has payloads decrypted."""
+    return f"http://{context.address('api')}/codec"
+
+
 def spec(context: StackContext) -> ServiceSpec:
     """The server that the context decided on."""
     return _server(context) if context.providers["temporal"].kind == "binary" else _dev_server(context)
@@ -132,6 +137,7 @@ def _dev_server(context: StackContext) -> ServiceSpec:
             f"--ui-ip={LOOPBACK}",
             f"--ui-port={ports['temporal-ui']}",
             "--ui-disable-news-fetch",
+            *([f"--ui-codec-endpoint={codec_url(context)}"] if context.config.temporal.codec_key_file else []),
             f"--metrics-port={ports['temporal-metrics']}",
             "--log-level=warn",
             "--disable-config-file",

@@ -10,7 +10,7 @@ from control.stack.context import LOOPBACK, StackContext
 from control.stack.credentials import write_private
 from control.stack.probes import http_answers
 from control.stack.spec import ServiceSpec
-from control.stack.temporal import NAMESPACE
+from control.stack.temporal import NAMESPACE, codec_url
 
 MEMORY_LIMIT: Final = "48MiB"
 
@@ -45,7 +45,11 @@ def spec(context: StackContext) -> ServiceSpec:
 
 def configuration(context: StackContext) -> dict[str, Any]:
     """What the server reads: its own page is the only origin that may call it."""
+    # Where payloads are encrypted, the page has them decrypted by the API, with the key its browser was given once.
+    sealed = bool(context.config.temporal.codec_key_file)
+    codec = {"codec": {"endpoint": codec_url(context), "includeCredentials": True}} if sealed else {}
     return {
+        **codec,
         "temporalGrpcAddress": context.address("temporal"),
         "host": LOOPBACK,
         "port": context.ports["temporal-ui"],

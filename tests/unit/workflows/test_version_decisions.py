@@ -13,13 +13,16 @@ from colony.config.built_in import BUILT_IN
 from colony.config.model import AgentTypeConfig, Config, FleetConfig
 from colony.config.templates import TemplateConfig
 from colony.config.temporal import TemporalConfig
-from colony.errors import BadInput, NotFound, Unavailable
+from colony.errors import BadInput, ConfigInvalid, NotFound, Unavailable
 from colony.ids import AgentType, Id
 from control.stack.proofs_versions import judged
 from control.worker_versions import to_drain
 from workflows.builds import build_of, deployment_of
+from workflows.monitor import WebsiteMonitor
+from workflows.pipeline import Pipeline
 from workflows.promotion import left_behind, may_become_current
 from workflows.templates import BUILT_IN_TEMPLATES, with_templates
+from workflows.versioned import PinnedMonitor
 from workflows.versions import Deployment, Version, polls_by_build
 
 BUILDS = ("a", "b", "c")
@@ -134,4 +137,8 @@ class TestBuild:
         assert told is not None
         assert (told.version.deployment_name, told.version.build_id) == ("mine", "2026.11")
         assert told.default_versioning_behavior is VersioningBehavior.PINNED
-        assert deployment_of(Config(temporal=TemporalConfig(versioning=False))) is None
+        assert deployment_of(Config(temporal=TemporalConfig(versioning=False)), [Pipeline, WebsiteMonitor]) is None
+
+    def test_a_class_that_needs_versions_is_refused_where_there_are_none(self) -> None:
+        with pytest.raises(ConfigInvalid, match="PinnedMonitor has a versioning_behavior"):
+            deployment_of(Config(temporal=TemporalConfig(versioning=False)), [Pipeline, PinnedMonitor])
