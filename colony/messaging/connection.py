@@ -92,8 +92,12 @@ class BusConnection(Client):
         """Deliver nothing more of a subscription."""
         self._direct.pop(number, None)
 
-    def send(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Queue a message for the socket; subjects must have been validated. Never blocks: see `crowded`."""
+    def send(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
+        """Queue a message for the socket; subjects and headers must be valid. Never blocks: see `crowded`."""
+        if headers:
+            sizes = f"{len(headers)} {len(headers) + len(data)}"
+            self._write(f"HPUB {subject} {reply} {sizes}\r\n".encode("ascii") + headers + data + b"\r\n")
+            return
         self._write(f"PUB {subject} {reply} {len(data)}\r\n".encode("ascii") + data + b"\r\n")
 
     @property

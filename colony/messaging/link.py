@@ -88,8 +88,10 @@ class BusLink:
 
     # Sending and subscribing
 
-    async def send(self, subject: str, data: bytes, reply: str = "", *, buffer: bool = True) -> None:
-        """Send, or keep it for the time after an outage. Raises `Unavailable`, `NotPermitted`."""
+    async def send(
+        self, subject: str, data: bytes, reply: str = "", *, buffer: bool = True, headers: bytes = b""
+    ) -> None:
+        """Send, or keep it (without headers) for the time after an outage. Raises `Unavailable`, `NotPermitted`."""
         if self._refusals and f'publish to "{subject.lower()}"' in self._refusals:
             raise NotPermitted(f"The bus does not let {self.role} send to {subject}.")
         connection = self.usable
@@ -100,7 +102,7 @@ class BusLink:
             return
         if connection.crowded:
             await connection.make_room(_SEND_SECONDS)
-        connection.send(subject, data, reply)
+        connection.send(subject, data, reply, headers)
 
     def want(self, interest: Interest) -> None:
         """Subscribe at the next connection."""

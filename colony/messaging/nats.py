@@ -20,6 +20,7 @@ from colony.lifecycle import task_owner
 from colony.messaging.codec import decode, encode
 from colony.messaging.connection import Deliver
 from colony.messaging.handling import HandlerPool, error_reply, raise_answered_error
+from colony.messaging.headers import encode_headers, with_trace_of
 from colony.messaging.link import BusLink, Interest
 from colony.messaging.port import Envelope, Handler, Intake
 from colony.messaging.services import ServiceAnnouncement, Stats
@@ -79,7 +80,8 @@ class NatsMessenger:
 
     async def tell(self, subject: str, envelope: Envelope) -> None:
         """See the port. Raises `NotPermitted` once the server has refused that subject."""
-        await self.link.send(publish_subject(subject), encode(envelope))
+        headers = encode_headers(envelope.trace) if envelope.trace else b""
+        await self.link.send(publish_subject(subject), encode(envelope), headers=headers)
 
     async def ask(self, subject: str, envelope: Envelope, *, timeout: float) -> Envelope:
         """See the port. Raises `NotPermitted` when the server refuses the subject."""
@@ -88,10 +90,11 @@ class NatsMessenger:
         if envelope.deadline is None:
             envelope = envelope.model_copy(update={"deadline": time.time() + timeout})
         data = encode(envelope)
+        headers = encode_headers(envelope.trace) if envelope.trace else b""
         pause = 0.02
         while True:
             try:
-                answer = await self._ask_once(subject, data, deadline)
+                answer = await self._ask_once(subject, data, deadline, headers)
             except (NoResponders, Unavailable):
                 if deadline - time.monotonic() <= pause:
                     raise
@@ -180,12 +183,12 @@ class NatsMessenger:
         self._asks[token] = (subject, future)
         return token, future
 
-    async def _ask_once(self, subject: str, data: bytes, deadline: float) -> Envelope:
+    async def _ask_once(self, subject: str, data: bytes, deadline: float, headers: bytes) -> Envelope:
         token, future = self._expect(subject)
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self.link.up.wait()
-                await self.link.send(subject, data, f"{self._inbox}.{token}", buffer=False)
+                await self.link.send(subject, data, f"{self._inbox}.{token}", buffer=False, headers=headers)
                 return await future
         except TimeoutError:
             raise DeadlineExceeded(f"No answer from {subject} before the deadline.") from None
@@ -225,6 +228,8 @@ class NatsMessenger:
             if envelope.deadline is not None and envelope.deadline < time.time():
                 counters["expired"] += 1
                 return
+            if headers and not envelope.trace:
+                envelope = with_trace_of(envelope, headers)
             if reply:
                 inbox = reply.decode("ascii", "replace")
                 intake(text, envelope, lambda answer: self._answer(inbox, answer))

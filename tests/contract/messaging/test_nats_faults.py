@@ -10,6 +10,7 @@ import nats
 import orjson
 import pytest
 
+from colony.config.endpoints import read_secret
 from colony.errors import ColonyError, NoResponders, NotPermitted, Unavailable
 from colony.messaging import link
 from colony.messaging.events import ensure_event_stream
@@ -280,3 +281,38 @@ async def test_the_registry_in_nats_works_within_the_permissions(server):
                 await reader.put("colony_hosts", "colony-host-0", b"forged")
         await writer.erase("colony_hosts", "colony-host-0")
         assert await writer.get("colony_hosts", "colony-host-0") is None
+
+
+async def test_a_message_of_a_trace_says_it_in_a_header_too(server, host, client):
+    """For tools that know nothing of our envelopes; and theirs is read where an envelope says nothing."""
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    got: list[tuple[dict[str, str] | None, str]] = []
+    traces: list[str] = []
+    endpoint = server.endpoint
+    plain = await nats.connect(
+        endpoint.url,
+        user="client",
+        password=read_secret(f"{endpoint.credentials}/nats-client"),
+        inbox_prefix=inbox_prefix("client"),
+    )
+    try:
+
+        async def note(message):
+            got.append((message.headers, orjson.loads(message.data).get("trace", "")))
+
+        await plain.subscribe("colony.topic.traced", cb=note)
+        await host.subscribe_raw("colony.agent.8.*", lambda subject, envelope, reply: traces.append(envelope.trace))
+        await plain.flush()
+        await client.tell("colony.topic.traced", Envelope(kind="x", trace=trace))
+        await client.tell("colony.topic.traced", Envelope(kind="x"))
+        await assert_eventually(lambda: len(got) == 2)
+        assert got == [({"traceparent": trace}, trace), (None, "")]
+        data = orjson.dumps({"version": 1, "kind": "x"})
+        await plain.publish("colony.agent.8.a", data, headers={"traceparent": trace})
+        await client.tell("colony.agent.8.a", Envelope(kind="x", trace=trace))
+        await assert_eventually(lambda: len(traces) == 2)
+        assert traces == [trace, trace]
+        answer = await client.ask(AGENT, Envelope(kind="q", payload={"n": 1}, trace=trace), timeout=5)
+        assert answer.payload == {"n": 1}
+    finally:
+        await plain.close()
