@@ -13,6 +13,9 @@ from colony.llm.openai_format import error_of
 _TOO_LONG: Final = (b"exceed_context_size_error", b"context_length_exceeded", b"is too large to process")
 """What llama.cpp says of long prompts and inputs, at times with status 500."""
 
+_TOO_LONG_REFUSED: Final = b"maximum context length is"
+"""What vLLM says, as OpenAI does, but without a code; only ever with status 400."""
+
 _UNKNOWN_MODEL: Final = b"model_not_found"
 
 
@@ -30,6 +33,7 @@ def refusal_of(status: int, body: bytes, retry_after: str = "", *, page: bool = 
     if status == HTTPStatus.NOT_IMPLEMENTED:
         return NotFound("The model server cannot do this (501).")
     too_long = any(word in body for word in _TOO_LONG)
+    too_long |= status == HTTPStatus.BAD_REQUEST and _TOO_LONG_REFUSED in body
     error = error_of(HTTPStatus.BAD_REQUEST if too_long else status, body, retry_after)
     if too_long and isinstance(error, ModelRefused):
         return PromptTooLong(error.message, remedy="Shorten it, or use a model with a longer context.")

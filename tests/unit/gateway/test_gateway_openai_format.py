@@ -184,10 +184,17 @@ def test_whole_answers() -> None:
             whole_answer(call(), bad)
 
 
+VLLM_TOO_LONG = (
+    b'{"error": {"message": "This model\'s maximum context length is 256 tokens. However, your prompt has at least '
+    b'257 input tokens.", "type": "BadRequestError", "param": "input_tokens", "code": 400}}'
+)
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
         (400, b"", ModelRefused),
+        (400, VLLM_TOO_LONG, PromptTooLong),
         (401, b'{"error": "secret"}', NotPermitted),
         (404, b'{"error": {"message": "The model `x` does not exist."}}', NotFound),
         (404, b"<html>", Unavailable),
