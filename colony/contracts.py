@@ -97,7 +97,8 @@ class StepCounts(Frozen):
     failed: int = 0
     errors: dict[str, int] = Field(default_factory=dict[str, int])
     seconds: float = 0.0
-    """From the end of the step before to its own, where known."""
+    """In the result of a workflow from the end of the step before to its own. In the ledger from its first task under
+    way to its last outcome, or up to now; 0 for a step that has no tasks."""
     skipped: bool = False
     """Whether the job went past it."""
 

@@ -10,6 +10,7 @@ from colony.contracts import Artifact, BadRow, DeadLetter, JobState, JobView, St
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
 from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
+from colony.ledger.durations import with_seconds
 from colony.ledger.memory_tables import JobRow, MemoryTables
 from colony.ledger.validation import clean_text, encode_object, parse_object
 
@@ -95,11 +96,12 @@ class MemoryJobs:
         counts: list[StepCounts] = []
         for step in plan.steps:
             ok, failed, _, errors = await self.step_counts(plan.job, step.number)
-            load = self._tables.step(plan.job, step.number).load
-            tasks = 0 if load is None else load.tasks
-            counts.append(
-                StepCounts(number=step.number, name=step.name, tasks=tasks, ok=ok, failed=failed, errors=errors)
-            )
+            table = self._tables.step(plan.job, step.number)
+            tasks = 0 if table.load is None else table.load.tasks
+            count = StepCounts(number=step.number, name=step.name, tasks=tasks, ok=ok, failed=failed, errors=errors)
+            begun = min((attempt.started_at for attempt in table.attempts), default=None)
+            ended = max(table.committed.values(), default=None)
+            counts.append(with_seconds(count, begun, ended, found[0].closed_at or self._tables.clock.wall()))
         return _view(found[0], tuple(counts))
 
     async def step_counts(self, job: int, step: int) -> tuple[int, int, int, dict[str, int]]:

@@ -9,6 +9,7 @@ from colony.contracts import Artifact, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
 from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
+from colony.ledger.durations import with_seconds
 from colony.ledger.postgres_connection import BULK_SECONDS, Database
 from colony.ledger.validation import clean_text, encode_object, parse_object
 
@@ -18,6 +19,11 @@ _VIEW = """SELECT job, key, workflow_id, template, state, reason, cancel_request
                   extract(epoch FROM closed_at)::float8 AS closed_at FROM job """
 
 _LAST: Final = 2**63 - 1
+
+_STEPS: Final = """
+SELECT l.step, l.tasks, extract(epoch FROM min(a.started_at))::float8 AS begun,
+       extract(epoch FROM clock_timestamp())::float8 AS now
+  FROM step_load l LEFT JOIN attempt a USING (job, step) WHERE l.job = $1 GROUP BY l.step, l.tasks"""
 
 _BY_NAME = (
     _VIEW  # noqa: S608 -- both parts are constants
@@ -122,32 +128,32 @@ class PostgresJobs:
         row = await self._database.row(_BY_NAME, number, clean_text(name))
         if row is None:
             raise NotFound(f"There is no job {name[:80]!r}.", remedy="`colony jobs` lists them.")
-        return _view(row, await self._counts(_plan(row)))
+        return _view(row, await self._counts(_plan(row), row["closed_at"]))
 
-    async def _counts(self, plan: JobPlan) -> tuple[StepCounts, ...]:
-        loads = await self._database.rows("SELECT step, tasks FROM step_load WHERE job = $1", plan.job)
-        tasks: dict[int, int] = dict(loads)
+    async def _counts(self, plan: JobPlan, closed_at: float | None) -> tuple[StepCounts, ...]:
+        rows = await self._database.rows(_STEPS, plan.job)
+        steps = {row["step"]: row for row in rows}
         found: list[StepCounts] = []
         for step in plan.steps:
-            ok, failed, _, errors = await self.step_counts(plan.job, step.number)
-            found.append(
-                StepCounts(
-                    number=step.number,
-                    name=step.name,
-                    tasks=tasks.get(step.number, 0),
-                    ok=ok,
-                    failed=failed,
-                    errors=errors,
-                )
-            )
+            (ok, failed, _, errors), ended = await self._last_outcomes(plan.job, step.number)
+            row = steps.get(step.number)
+            tasks = 0 if row is None else row["tasks"]
+            counts = StepCounts(number=step.number, name=step.name, tasks=tasks, ok=ok, failed=failed, errors=errors)
+            if row is not None:
+                counts = with_seconds(counts, row["begun"], ended, closed_at or row["now"])
+            found.append(counts)
         return tuple(found)
 
     async def step_counts(self, job: int, step: int) -> tuple[int, int, int, dict[str, int]]:
         """See `JobLedger`."""
+        return (await self._last_outcomes(job, step))[0]
+
+    async def _last_outcomes(self, job: int, step: int) -> tuple[tuple[int, int, int, dict[str, int]], float | None]:
+        """The counts of a step, and when the last of these outcomes was committed."""
         # A sort, not an anti-join: on a partition without statistics the planner makes that one quadratic.
         rows = await self._database.rows(
-            """SELECT ok, transient, error, count(*)
-                 FROM (SELECT DISTINCT ON (seq) ok, transient, error FROM outcome
+            """SELECT ok, transient, error, count(*), extract(epoch FROM max(committed_at))::float8
+                 FROM (SELECT DISTINCT ON (seq) ok, transient, error, committed_at FROM outcome
                         WHERE job = $1 AND step = $2 ORDER BY seq, generation DESC) AS last
                 GROUP BY ok, transient, error""",
             job,
@@ -156,14 +162,15 @@ class PostgresJobs:
         )
         good = failed = passing = 0
         errors: dict[str, int] = {}
-        for ok, transient, error, count in rows:
+        for ok, transient, error, count, _ in rows:
             if ok:
                 good += count
                 continue
             failed += count
             passing += count if transient else 0
             errors[error] = errors.get(error, 0) + count
-        return good, failed, passing, dict(sorted(errors.items()))
+        ended = max((row[4] for row in rows), default=None)
+        return (good, failed, passing, dict(sorted(errors.items()))), ended
 
     async def outcome_multiplicity(self, job: int) -> dict[int, tuple[int, int]]:
         """See `JobLedger`."""

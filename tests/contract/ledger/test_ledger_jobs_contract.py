@@ -15,6 +15,7 @@ from colony.ledger.port import Ledger
 from tests.contract.ledger.fleet_of_one import (
     AGENTS,
     STEPS,
+    LetTimePass,
     bad,
     batch_of,
     chunks,
@@ -225,3 +226,34 @@ async def test_dead_letters_and_counts_follow_the_last_outcome(ledger: Ledger) -
     assert [(step.tasks, step.ok, step.failed) for step in view.steps] == [(0, 0, 0), (5, 2, 2), (0, 0, 0), (0, 0, 0)]
     assert view.steps[1].errors == {"BadInput": 1, "HostCrashed": 1}
     assert await ledger.outcome_multiplicity(plan.job) == {1: (5, 4)}
+
+
+async def test_how_long_steps_took(ledger: Ledger, let_time_pass: LetTimePass) -> None:
+    host = await start_host(ledger)
+    plan = await loaded_job(ledger, 2)
+    batch = batch_of(plan, 0, 2)
+
+    async def seconds(step: int = 1) -> float:
+        return (await ledger.job(plan.key)).steps[step].seconds
+
+    await let_time_pass(0.1)
+    assert await seconds() == 0, "no task was under way yet"
+    await ledger.start_tasks(batch, host.incarnation, [0, 1])
+    await let_time_pass(0.2)
+    assert 0.2 <= await seconds() < 60, "so far"
+    await host.commit(batch, [good(0)])
+    before = await seconds()
+    await let_time_pass(0.1)
+    assert await seconds() > before + 0.09, "one task is under way still"
+    await host.commit(batch, [good(1)])
+    whole = await seconds()
+    await let_time_pass(0.1)
+    assert await seconds() == whole > 0.29
+    await ledger.load_map(plan.job, 2, 1)
+    await ledger.start_tasks(batch_of(plan, 0, 2, step=2), host.incarnation, [0])
+    await let_time_pass(0.1)
+    await ledger.close_job(plan.job, JobState.CANCELLED)
+    cut_short = await seconds(2)
+    await let_time_pass(0.1)
+    assert await seconds(2) == cut_short > 0.09, "a job that is over goes on no longer"
+    assert (await seconds(0), await seconds(3)) == (0, 0)
