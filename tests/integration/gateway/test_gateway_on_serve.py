@@ -84,6 +84,11 @@ def serve_processes(stack: RunningStack, name: str) -> list[Entry]:
     return [entry for entry in serve_entries(members(record)) if entry.name == name]
 
 
+def one_replica(stack: RunningStack) -> bool:
+    """Whether the gateway is one process, without an owner of its own."""
+    return len(serve_processes(stack, "ray::ServeRepli")) == 1
+
+
 @pytest.fixture
 async def client(stack: RunningStack) -> AsyncGenerator[httpx.AsyncClient]:
     found = stack.endpoints["gateway"]
@@ -151,7 +156,7 @@ def test_status_says_that_it_answers_and_what_it_takes(stack: RunningStack) -> N
     assert row["state"] == "ready"
     assert row["provider"] == "Ray Serve, HAProxy"
     assert row["address"] == stack.endpoints["gateway"]["url"].removeprefix("http://")
-    assert row["pss_mb"] > 100
+    assert 100 < row["pss_mb"] < (400 if one_replica(stack) else 700)
     assert row["processes"] >= 4
 
 
