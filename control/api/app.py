@@ -18,10 +18,10 @@ from control.api.jobs import JobRoutes
 from control.api.models import Problem
 from control.api.parts import Parts
 from control.api.problems import answer, problem_of
-from control.api.system import SystemRoutes
-from control.api.transcripts import TranscriptRoutes
-from control.api.traced import TracedApi
 from control.api.schedules import ScheduleRoutes
+from control.api.system import SystemRoutes
+from control.api.traced import TracedApi
+from control.api.transcripts import TranscriptRoutes
 
 DESCRIPTION = "Jobs, schedules, agents, templates and the fleet of a Colony. Every error is a problem as RFC 9457 says."
 

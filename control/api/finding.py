@@ -48,7 +48,6 @@ def of_submission(submission: Submission) -> JobAnswer:
     )
 
 
-async def find_job(parts: Parts, name: str) -> JobAnswer:
 def unopened(found: JobAnswer) -> Reason:
     """Why a job has no row yet, or never will."""
     if found.state is JobStatus.ACCEPTED:
@@ -64,6 +63,7 @@ def unopened(found: JobAnswer) -> Reason:
     return Reason(code="ended", what=f"nothing: it is {found.state.value}{found.reason and f' ({found.reason})'}")
 
 
+async def find_job(parts: Parts, name: str) -> JobAnswer:
     """The job called `name`: number, key or workflow id. Raises `NotFound`."""
     try:
         return of_view(await parts.ledger.job(name))

@@ -102,8 +102,6 @@ class Decide(Model):
     """Who says it."""
 
 
-class ArtifactAnswer(Model):
-    """An artifact, without its content."""
 class RetryJob(Model):
     """Asks for a job that goes on with what another one left undone."""
 
@@ -141,6 +139,8 @@ class WhyAnswer(Model):
     reasons: tuple[Reason, ...]
 
 
+class ArtifactAnswer(Model):
+    """An artifact, without its content."""
 
     name: str
     media_type: str

@@ -260,7 +260,5 @@ def _closing_line(view: JobView, reading: str) -> None:
     console.print(f"Job {view.job} is {_coloured(view.state)}{took}{reason}")
     if view.trace:
         console.print(f"Trace {view.trace}", highlight=False)
-    if view.trace:
-        console.print(f"Trace {view.trace}", highlight=False)
     if reading:
         console.print(reading)

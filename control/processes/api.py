@@ -34,11 +34,11 @@ from control.processes.signals import stop_on_signals
 from control.processes.tracing import Tracing, open_tracing
 from control.retention import ages
 from control.settings import load_settings
-from workflows.client import connect_later
 from control.why_facts import Asked
+from workflows.client import connect_later
 from workflows.engine import TemporalEngine
-
 from workflows.schedules import TemporalSchedules
+
 STOP_SECONDS: Final = 3
 """What answers under way get when the process ends."""
 
