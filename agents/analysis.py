@@ -51,7 +51,7 @@ class Analysis:
             case "aggregate_reviews":
                 return AgentResult(value=await _aggregate(task, ctx))
             case "check_post":
-                return AgentResult(value=check_post(task))
+                return AgentResult(value=await check_post(task, ctx))
             case "check_part":
                 return AgentResult(value=await check_part(task, ctx))
             case _:

@@ -96,6 +96,11 @@ class Memory(Protocol):
         """Whether the configuration gives agents a memory; a ledger without pgvector shows at the first use only."""
         ...
 
+    @property
+    def max_text(self) -> int:
+        """Characters of an entry at most; a longer one is refused."""
+        ...
+
     async def add(
         self, text: str, *, scope: str = "job", label: str = "", key: str = "", data: Mapping[str, Any] | None = None
     ) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import Field, ValidationError
@@ -16,7 +16,8 @@ from agents.base import AgentContext, AgentTask
 from agents.content_shelf import Shelf
 from agents.fields import parameters, whole_number
 from agents.ranges import range_pages
-from agents.skills.content_checks import Bounds, Check, checked
+from agents.recollection import Alike, Draft, alike_posts, more_passages, remember_passages, remember_post
+from agents.skills.content_checks import Bounds, Check, checked, word_count
 from agents.skills.content_corpus import Corpus
 from agents.skills.content_draft import Shape, draft_extracts
 from agents.skills.content_index import Collection, Finished, Gathering
@@ -29,6 +30,12 @@ from colony.errors import BadInput
 
 _SHELF: Final = Shelf()
 """Corpora under use in this process: reading one for each of a job's topics would read every file that often."""
+
+_MORE: Final = 8
+"""Most passages that a second draft is given of what the job read for other topics."""
+
+_NEAR: Final = 0.2
+"""Score of a passage on the topic from which it is worth having."""
 
 
 class _Gather(Frozen):
@@ -44,10 +51,14 @@ class _Gathered(Frozen):
 
 class _Drafted(_Gathered):
     post: Post
+    draft: tuple[int, int] | None = None
+    """Step and number of the first draft, under which the job remembers the post; None where it does not."""
 
 
 class _Checked(_Drafted):
     check: Check
+    alike: Alike | None = None
+    """What earlier posts of the job say already, where it is too much."""
 
 
 M = TypeVar("M", bound=Frozen)
@@ -71,6 +82,7 @@ async def gather(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
             f"The corpus says nothing of {one_line(topic.topic, 80)!r}.",
             remedy="Give a corpus that does, or leave the topic out.",
         )
+    await remember_passages(task, ctx, passages)
     return _value(_Gathered(topic=topic, passages=passages))
 
 
@@ -84,43 +96,104 @@ def _nth_topic(corpus: Corpus, number: int) -> Topic:
 
 
 async def draft_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
-    """A first draft: extracts with citations, in a language model's words where there is one and they hold."""
+    """A first draft: extracts with citations, in a language model's words where there is one and they hold.
+
+    The job remembers its posts: what another one says already is left out where the passages have more to say.
+    """
     found = _parsed(task.payload, _Gathered, "passages")
-    post = draft_extracts(found.topic, found.passages, parameters(task, Shape), _today(ctx))
-    post = await worded(found.topic, post, found.passages, ctx.llm, parameters(task, Wording))
-    return _value(_Drafted(topic=found.topic, passages=found.passages, post=post))
+    draft = Draft(task.step, task.seq)
+    extracts = await _fresh_extracts(task, ctx, found, draft)
+    # Before a model takes its time: those that are drafted meanwhile see it already.
+    await remember_post(task, ctx, draft, extracts, found.passages)
+    post = await worded(found.topic, extracts, found.passages, ctx.llm, parameters(task, Wording))
+    if post.all_sentences() != extracts.all_sentences():
+        await remember_post(task, ctx, draft, post, found.passages)
+    return _value(_Drafted(topic=found.topic, passages=found.passages, post=post, draft=draft))
 
 
-def check_post(task: AgentTask) -> dict[str, Any]:
-    """The draft with what a check of it found."""
+async def _fresh_extracts(task: AgentTask, ctx: AgentContext, found: _Gathered, draft: Draft) -> Post:
+    """Extracts; without the passages of posts that say the same, as long as enough is left to say."""
+    shape, bounds = parameters(task, Shape), parameters(task, Bounds)
+    post = draft_extracts(found.topic, found.passages, shape, _today(ctx))
+    if bounds.most_alike >= 1:
+        return post
+    alike = await alike_posts(task, ctx, draft, post, bounds.most_alike, only_earlier=False)
+    unsaid = _not_of(found.passages, alike)
+    if alike is None or not unsaid:
+        return post
+    other = draft_extracts(found.topic, unsaid, shape, post.date)
+    enough = min(bounds.least_words, _words(post))
+    again = await alike_posts(task, ctx, draft, other, bounds.most_alike, only_earlier=False)
+    return other if again is None and _words(other) >= enough else post
+
+
+def _words(post: Post) -> int:
+    return sum(word_count(sentence.text) for sentence in post.all_sentences())
+
+
+async def check_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
+    """The draft with what a check of it found, also what an earlier draft of the job says already."""
     found = _parsed(task.payload, _Drafted, "post")
-    check = checked(found.post, found.passages, parameters(task, Bounds))
-    return _value(_Checked(topic=found.topic, passages=found.passages, post=found.post, check=check))
+    check, alike = await _checked(task, ctx, found, found.post, found.passages)
+    return _value(_Checked(**_fields(found), check=check, alike=alike))
+
+
+async def _checked(
+    task: AgentTask, ctx: AgentContext, drafted: _Drafted, post: Post, passages: Sequence[Passage]
+) -> tuple[Check, Alike | None]:
+    bounds = parameters(task, Bounds)
+    check = checked(post, passages, bounds)
+    if drafted.draft is None or bounds.most_alike >= 1:
+        return check, None
+    draft = Draft(*drafted.draft)
+    alike = await alike_posts(task, ctx, draft, post, bounds.most_alike, only_earlier=True)
+    return check if alike is None else check.model_copy(update={"faults": (*check.faults, "alike")}), alike
 
 
 async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     """A draft that passed, as it is; one that failed is done again with the reasons, and the better one is kept."""
     found = _parsed(task.payload, _Checked, "check")
-    if found.check.passed:
+    passages = found.passages if found.check.passed else await _passages_again(task, ctx, found)
+    unsaid = _not_of(passages, found.alike)
+    if found.check.passed or (found.check.faults == ("alike",) and not unsaid):
+        # Good, or with nothing else to say.
         return _value(Finished(topic=found.topic, passages=found.passages, post=found.post, check=found.check))
-    bounds = parameters(task, Bounds)
-    shape = amended(parameters(task, Shape), found.check, bounds)
-    post = draft_extracts(found.topic, found.passages, shape, found.post.date)
-    if not {"untraced", "repeats", "long"} & set(found.check.faults):
-        post = await worded(found.topic, post, found.passages, ctx.llm, parameters(task, Wording))
+    used = unsaid or passages
+    shape = amended(parameters(task, Shape), found.check, parameters(task, Bounds))
+    post = draft_extracts(found.topic, used, shape, found.post.date)
+    # One that is only like others was worded once: a model's time is for what it can mend.
+    if set(found.check.faults) != {"alike"} and not {"untraced", "repeats", "long"} & set(found.check.faults):
+        post = await worded(found.topic, post, used, ctx.llm, parameters(task, Wording))
     post = post.model_copy(update={"models": add_models((found.post.models, post.models))})
-    again = checked(post, found.passages, bounds)
+    again, _ = await _checked(task, ctx, found, post, passages)
     better = len(again.faults) <= len(found.check.faults)
+    if better and found.draft is not None:
+        await remember_post(task, ctx, Draft(*found.draft), post, passages)
     return _value(
         Finished(
             topic=found.topic,
-            passages=found.passages,
+            passages=passages if better else found.passages,
             post=post if better else found.post,
             check=again if better else found.check,
             drafts=2,
             first_faults=found.check.faults,
         )
     )
+
+
+async def _passages_again(task: AgentTask, ctx: AgentContext, found: _Checked) -> tuple[Passage, ...]:
+    """The passages of a draft; where it said too little, or what was said, also what the job read for other topics."""
+    if not {"short", "sources", "alike"} & set(found.check.faults):
+        return found.passages
+    # A passage is asked for with a passage: a few words are far from any text.
+    asked = " ".join((found.topic.topic, found.topic.title, *found.topic.keywords, found.passages[0].text))
+    return await more_passages(task, ctx, asked, found.passages, limit=_MORE, least=_NEAR)
+
+
+def _not_of(passages: Sequence[Passage], alike: Alike | None) -> Sequence[Passage]:
+    """Those that the posts which are alike do not cite."""
+    cited = set() if alike is None else set(alike.passages)
+    return [passage for passage in passages if (passage.source, passage.place) not in cited]
 
 
 def amended(shape: Shape, check: Check, bounds: Bounds) -> Shape:
@@ -169,6 +242,10 @@ def _parsed(payload: Mapping[str, Any], model: type[M], field: str) -> M:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"Field {where!r}: {first['msg'][:200]}.") from None
+
+
+def _fields(model: Frozen) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in type(model).model_fields}
 
 
 def _value(model: Frozen) -> dict[str, Any]:

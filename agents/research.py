@@ -10,6 +10,7 @@ from pydantic import Field
 from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import gather
 from agents.fields import list_of, parameters, text_of, unknown_action
+from agents.recollection import PASSAGE, recalled, remember
 from agents.skills.chunks import chunk_text
 from agents.skills.phrases import keyphrases
 from agents.skills.ranking import Hit, Passage, rank, terms
@@ -17,10 +18,13 @@ from agents.skills.text import clean_text, one_line, sentence_spans
 from agents.website import write_copy
 from colony.contracts import Frozen
 from colony.errors import BadInput
+from colony.memory.contracts import Note
 
 SOURCES: Final = 50
 """Most files and addresses of one task."""
 _QUOTE: Final = 600
+_RECALLED: Final = 0.12
+"""Score of a passage on a few words from which it is worth showing; nothing in common scores 0, give or take 0.06."""
 
 
 class _Search(Frozen):
@@ -37,6 +41,7 @@ class Research:
         "search": "finds the passages of the given files, urls or passages that match a query best",
         "extract": "quotes the sentences of the sources that answer a query, each with a citation",
         "summarise": "picks the sentences of the sources that say most",
+        "recall": "finds again what this job has cited on a query, whichever agent did",
         "gather": "finds the passages of a corpus that speak of the topic of a post",
         "write_copy": "words what the brief of a website leaves open on one page",
     }
@@ -50,18 +55,17 @@ class Research:
         if task.action == "write_copy":
             return AgentResult(value=await write_copy(task, ctx))
         wanted = parameters(task, _Search)
+        if task.action == "recall":
+            return AgentResult(value=await _recall(task, ctx, wanted.limit))
         query = "" if task.action == "summarise" else text_of(task.payload, "query")
         sources = await _sources(task.payload, ctx)
-        if task.action == "search":
-            hits = rank(query, _passages(sources, wanted), limit=wanted.limit)
-            return AgentResult(value={"query": query, "searched": len(sources), "hits": [_cited(hit) for hit in hits]})
-        lines = _sentences(sources)
-        if task.action == "extract":
-            hits = rank(query, lines, limit=wanted.limit)
-            return AgentResult(
-                value={"query": query, "searched": len(sources), "quotes": [_cited(hit) for hit in hits]}
-            )
-        return AgentResult(value={"searched": len(sources), **_summary(lines, wanted.limit)})
+        if task.action == "summarise":
+            return AgentResult(value={"searched": len(sources), **_summary(_sentences(sources), wanted.limit)})
+        pieces = _passages(sources, wanted) if task.action == "search" else _sentences(sources)
+        hits = [_cited(hit) for hit in rank(query, pieces, limit=wanted.limit)]
+        await remember(task, ctx, [_note(hit) for hit in hits])
+        name = "hits" if task.action == "search" else "quotes"
+        return AgentResult(value={"query": query, "searched": len(sources), name: hits})
 
     async def health(self) -> str:
         """See `agents.base.Agent`."""
@@ -114,6 +118,19 @@ def _passages(sources: Sequence[tuple[str, str]], wanted: _Search) -> list[Passa
 
 def _sentences(sources: Sequence[tuple[str, str]]) -> list[Passage]:
     return [Passage(name, a, b, text[a:b]) for name, text in sources for a, b in sentence_spans(text)]
+
+
+async def _recall(task: AgentTask, ctx: AgentContext, limit: int) -> dict[str, Any]:
+    """What the job's memory has on the query in the payload, nearest first; none where there is no memory."""
+    query = text_of(task.payload, "query")
+    found = await recalled(task, ctx, query, label=PASSAGE, limit=limit, least=_RECALLED)
+    hits = [{**each.data, "text": each.text, "score": round(each.score, 6)} for each in found]
+    return {"query": query, "hits": hits}
+
+
+def _note(cited: Mapping[str, Any]) -> Note:
+    data = {name: cited[name] for name in ("source", "start", "end")}
+    return Note(text=cited["text"], label=PASSAGE, data=data, key="passage {source} {start} {end}".format(**data)[:500])
 
 
 def _cited(hit: Hit) -> dict[str, Any]:

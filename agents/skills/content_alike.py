@@ -45,6 +45,12 @@ def fingerprint(text: str) -> list[int]:
     return sample if len(sample) >= RUN else sorted(set(found))
 
 
+def shared_share(one: Iterable[int], other: Iterable[int]) -> float:
+    """Share of the smaller fingerprint that the other one has too, 0 to 1; 0 where one is empty."""
+    mine, yours = set(one), set(other)
+    return len(mine & yours) / min(len(mine), len(yours)) if mine and yours else 0.0
+
+
 def repeated_share(texts: Sequence[str]) -> float:
     """Share of the sentences `texts` that say again what one before them said, 0 to 1."""
     seen: set[str] = set()

@@ -30,6 +30,8 @@ class Bounds(Frozen):
     """Share of the sentences that must trace to the passages they cite."""
     most_repeated: float = Field(default=0.0, ge=0, le=1)
     """Share of the sentences that may say again what was said."""
+    most_alike: float = Field(default=0.5, ge=0, le=1)
+    """Share of its text that an earlier post of the job may have too; 1 for all of it."""
     least_sources: int = Field(default=1, ge=1, le=50)
 
     @model_validator(mode="after")
@@ -49,7 +51,7 @@ class Check(Frozen):
     repeated: float
     sources: int
     faults: tuple[str, ...] = ()
-    """Names of what is wrong: short, long, hard, untraced, repeats, sources, title."""
+    """Names of what is wrong: short, long, hard, untraced, repeats, sources, title, alike."""
     untraced: tuple[str, ...] = ()
     """The first sentences that do not trace."""
 

@@ -29,6 +29,7 @@ _FAULTS: Final = {
     "repeats": "repeats itself",
     "sources": "too few sources",
     "title": "no title",
+    "alike": "like an earlier post",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from operator import mul
 
 from colony.ledger.memory_entries import MemoryEntry
 from colony.ledger.memory_tables import MemoryTables
@@ -49,7 +50,7 @@ class MemoryMemories:
         for entry in self._tables.memories.values():
             fits = entry.scope in scopes and entry.embedder == embedder and len(entry.vector) == len(asked)
             if fits and label in ("", entry.row.label) and (age is None or now - entry.added_at < age):
-                score = sum(mine * yours for mine, yours in zip(entry.vector, asked, strict=True))
+                score = sum(map(mul, entry.vector, asked))
                 if score >= least:
                     found.append((-score, entry.row.memory, entry))
         found.sort(key=lambda each: each[:2])

@@ -73,6 +73,11 @@ class AgentMemory:
         """See `agents.base.Memory`."""
         return self._parts is not None and self._parts.config.enabled
 
+    @property
+    def max_text(self) -> int:
+        """See `agents.base.Memory`."""
+        return MemoryConfig().max_text if self._parts is None else self._parts.config.max_text
+
     async def add(
         self, text: str, *, scope: str = "job", label: str = "", key: str = "", data: Mapping[str, Any] | None = None
     ) -> str:
