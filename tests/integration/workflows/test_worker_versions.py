@@ -19,9 +19,10 @@ from agents.probe import Probe
 from colony.clock import SystemClock
 from colony.config.endpoints import TemporalEndpoint
 from colony.config.model import Config
+from colony.config.templates import TemplateConfig
 from colony.config.temporal import TemporalConfig
 from colony.contracts import JobState
-from colony.ids import AgentType
+from colony.ids import AgentType, Id
 from colony.ledger.memory import MemoryLedger
 from colony.lifecycle import task_owner
 from tests.eventually import assert_eventually
@@ -57,6 +58,17 @@ class Patient:
         return workflow.info().get_current_build_id()
 
 
+CALLER = TemplateConfig.model_validate(
+    {
+        "steps": [
+            {"name": "load", "kind": "load", "rows": [{"size": 0}]},
+            {"name": "sub", "kind": "call", "template": "durable_tasks", "input": {"tasks": 30_000}},
+            {"name": "after", "over": "load", "agent": "probe", "action": "noop"},
+        ]
+    }
+)
+
+
 @dataclass
 class World:
     client: Client
@@ -69,7 +81,10 @@ class World:
     @asynccontextmanager
     async def worker(self, build: str, *, alone: bool = False, promote: bool = True) -> AsyncGenerator[Promoter]:
         """A worker process of version `build`; no version when that is empty."""
-        config = Config(temporal=TemporalConfig(deployment=self.name, build_id=build, versioning=bool(build)))
+        config = Config(
+            temporal=TemporalConfig(deployment=self.name, build_id=build, versioning=bool(build)),
+            workflows={Id("caller"): CALLER},
+        )
         version = deployment_of(config, [Patient])
         monitor = MonitorActivities(self.ledger, [self.folder])
         shutdown = asyncio.Event()
@@ -165,6 +180,27 @@ async def test_a_job_under_way_follows_the_new_version(world: World) -> None:
         result = await await_job(world.client, started.workflow_id, timeout=60)
         assert result.steps[1].ok == 40_000
         assert await world.build_of(started.workflow_id) == "two"
+
+
+async def test_a_job_that_calls_one_with_a_long_history_changes_versions_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflows.policies.MAX_EVENTS", 40)
+    async with world.worker("one") as first, world.worker("two", promote=False):
+        await first.wait()
+        started = await start_job(world.client, "caller", {})
+
+        async def called() -> str:
+            jobs = await world.ledger.jobs(10)
+            return next((view.workflow_id for view in jobs if view.template == "durable_tasks"), "")
+
+        child = await assert_eventually(called, 20)
+        await make_current(world.client, world.name, "two")
+        result = await await_job(world.client, started.workflow_id, timeout=90)
+        assert result.state is JobState.DONE
+        described = await world.client.get_workflow_handle(child).describe()
+        assert described.run_id != described.raw_description.workflow_execution_info.first_run_id, "it went on as new"
+        assert {await world.build_of(name) for name in (started.workflow_id, child)} == {"two"}
 
 
 async def test_jobs_of_before_there_were_versions_go_on(world: World) -> None:
