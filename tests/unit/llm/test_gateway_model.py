@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,24 @@ async def test_a_model_by_name_needs_no_tier_and_what_is_unknown_is_not_sent(tmp
     request, body, answer = await sent(tmp_path, ask(model="tiny"))
     assert (body["model"], answer.model) == ("tiny", "tiny")
     assert not {"x-colony-tier", "x-colony-agent", "x-colony-job", "traceparent"} & set(request.headers)
+
+
+async def test_an_answer_says_where_it_came_from_if_the_server_does(tmp_path: Path) -> None:
+    key = tmp_path / "gateway-key"
+    key.write_text("k")
+    plain = honest()
+
+    def answered(request: Request) -> Reply:
+        said = (("X-Colony-Backend", "small"), ("X-Colony-Cache", "miss"))
+        return dataclasses.replace(plain(request), headers=said)
+
+    found: list[ChatAnswer] = []
+    for answer in (answered, plain):
+        async with chat_server(answer) as server:
+            endpoint = GatewayEndpoint(url=server.url, key_file=str(key))
+            async with open_gateway_model(endpoint, ModelConfig()) as model:
+                found.append(await model.chat(ask()))
+    assert [(answer.backend, answer.cache) for answer in found] == [("small", "miss"), ("", "")]
 
 
 async def test_retry_after_comes_with_the_refusal(tmp_path: Path) -> None:
