@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ from temporalio.client import Client
 
 from colony.errors import ColonyError
 from workflows.versions import (
+    POLL_SECONDS,
     Deployment,
     Version,
     make_current,
@@ -30,24 +32,39 @@ _LOOK_EVERY: Final = 20.0
 _log = structlog.get_logger(__name__)
 
 
-def may_become_current(build: str, seen: Deployment, *, alone: bool) -> bool:
+class Absences:
+    """Which versions have had nobody who polls for so long that nobody is there.
+
+    Where the server still knows the last poll, its age tells. Where it knows of none a single look does not: a server
+    that has just started knows of no poller yet.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def gone(self, seen: Deployment, now: float) -> frozenset[str]:
+        """The builds without a poll for 75 s; `now` in seconds of any steady clock."""
+        empty = [each for each in seen.versions if not each.pollers]
+        self._since = {each.build: self._since.get(each.build, now - (each.polled or 0.0)) for each in empty}
+        return frozenset(build for build, since in self._since.items() if now - since >= POLL_SECONDS)
+
+
+def may_become_current(build: str, seen: Deployment, gone: Collection[str]) -> bool:
     """Whether a worker of `build` should make it the current version. Pure.
 
     A new build takes over; one that was current before does so only when nobody runs what is current now, so that an
-    old worker that starts again does not undo an upgrade. `alone`: no other worker can be there.
+    old worker that starts again does not undo an upgrade.
     """
     if seen.current == build:
         return False
-    if alone or not seen.current or seen.deserted:
-        return True
-    return not seen.version(build).was_current
+    return not seen.current or seen.current in gone or not seen.version(build).was_current
 
 
-def left_behind(build: str, seen: Deployment, *, alone: bool) -> list[Version]:
+def left_behind(build: str, seen: Deployment, gone: Collection[str]) -> list[Version]:
     """The versions other than `build` that jobs wait for and nobody runs; once `build` is current. Pure."""
     if seen.current != build:
         return []
-    return [each for each in seen.versions if each.build != build and each.pinned and (alone or not each.pollers)]
+    return [each for each in seen.versions if each.build != build and each.pinned and each.build in gone]
 
 
 class Promoter:
@@ -61,6 +78,7 @@ class Promoter:
         self._name = name
         self._build = build
         self._alone = alone
+        self._absences = Absences()
         self.decided = asyncio.Event()
         """Set once this version is current, or another one rightly stays it."""
 
@@ -88,13 +106,15 @@ class Promoter:
         if not await polls_all_queues(self._client, self._name, self._build):
             return False
         seen = await read_deployment(self._client, self._name)
-        if may_become_current(self._build, seen, alone=self._alone):
+        others = frozenset(each.build for each in seen.versions if each.build != self._build)
+        gone = others if self._alone else self._absences.gone(seen, time.monotonic())
+        if may_become_current(self._build, seen, gone):
             began = time.monotonic()
             await make_current(self._client, self._name, self._build)
             took = round(time.monotonic() - began, 2)
             _log.info("version is current", build=self._build, before=seen.current, seconds=took)
             seen = await read_deployment(self._client, self._name)
-        for each in left_behind(self._build, seen, alone=self._alone):
+        for each in left_behind(self._build, seen, gone):
             moved = await move_pinned(self._client, self._name, each.build)
             _log.info("jobs of a version nobody runs go on here", of=each.build, build=self._build, jobs=moved)
         self.decided.set()

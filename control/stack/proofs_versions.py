@@ -11,7 +11,8 @@ from control.settings import load_settings
 from workflows.client import connect
 from workflows.versions import Deployment, read_deployment
 
-_STATUS_SECONDS: Final = 3.0
+_STATUS_SECONDS: Final = 4.0
+_LOOKS: Final = 3
 
 
 async def version_is_there(endpoints: Endpoints) -> str:
@@ -40,9 +41,21 @@ def with_version(services: dict[str, dict[str, Any]], endpoints: Endpoints | Non
 
 
 async def _seen(endpoints: Endpoints, timeout: float) -> Deployment:
+    """What the server says; asked again for two seconds while somebody is missing: it may have just started."""
     name = load_settings(endpoints).config.temporal.deployment
     async with connect(endpoints.temporal, timeout=timeout) as client:
-        return await read_deployment(client, name)
+        seen = await read_deployment(client, name)
+        for _ in range(_LOOKS - 1):
+            if not missing(seen):
+                break
+            await asyncio.sleep(1.0)
+            seen = await read_deployment(client, name)
+    return seen
+
+
+def missing(seen: Deployment) -> bool:
+    """Whether new jobs, or those of a version, wait for workers that are not there. Pure."""
+    return seen.deserted or any(each.pinned and not each.pollers for each in seen.versions)
 
 
 def judged(seen: Deployment) -> str:

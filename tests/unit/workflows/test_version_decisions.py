@@ -20,7 +20,7 @@ from control.worker_versions import to_drain
 from workflows.builds import build_of, deployment_of
 from workflows.monitor import WebsiteMonitor
 from workflows.pipeline import Pipeline
-from workflows.promotion import left_behind, may_become_current
+from workflows.promotion import Absences, left_behind, may_become_current
 from workflows.templates import BUILT_IN_TEMPLATES, with_templates
 from workflows.versioned import PinnedMonitor
 from workflows.versions import Deployment, Version, polls_by_build
@@ -47,31 +47,45 @@ DEPLOYMENTS = st.builds(
 
 class TestPromotion:
     def test_a_new_build_takes_over(self) -> None:
-        assert may_become_current("b", seen("a", version("b"), version("a", was_current=True)), alone=False)
+        assert may_become_current("b", seen("a", version("b"), version("a", was_current=True)), ())
 
     def test_one_that_was_current_before_does_not_undo_an_upgrade(self) -> None:
         there = seen("b", version("b", was_current=True), version("a", was_current=True))
-        assert not may_become_current("a", there, alone=False)
+        assert not may_become_current("a", there, ())
 
     def test_but_it_does_when_nobody_runs_what_is_current(self) -> None:
         there = seen("b", version("b", pollers=0, was_current=True), version("a", was_current=True))
-        assert may_become_current("a", there, alone=False)
+        assert may_become_current("a", there, {"b"})
 
     def test_the_first_version_takes_over_from_workers_without(self) -> None:
-        assert may_become_current("a", seen("", version("a", was_current=True)), alone=False)
+        assert may_become_current("a", seen("", version("a", was_current=True)), ())
 
     @given(DEPLOYMENTS, st.sampled_from(BUILDS))
-    def test_where_no_other_worker_can_be_the_one_there_is_current(self, there: Deployment, build: str) -> None:
-        assert may_become_current(build, there, alone=True) == (there.current != build)
+    def test_where_all_others_are_gone_the_one_there_is_current(self, there: Deployment, build: str) -> None:
+        assert may_become_current(build, there, set(BUILDS) - {build}) == (there.current != build)
 
-    @given(DEPLOYMENTS, st.sampled_from(BUILDS), st.booleans())
-    def test_jobs_are_taken_over_by_the_current_version_only(self, there: Deployment, build: str, alone: bool) -> None:
-        behind = left_behind(build, there, alone=alone)
+    @given(DEPLOYMENTS, st.sampled_from(BUILDS), st.sets(st.sampled_from(BUILDS)))
+    def test_only_the_current_version_takes_jobs_over(self, there: Deployment, build: str, gone: set[str]) -> None:
+        behind = left_behind(build, there, gone)
         assert not behind or there.current == build
         for each in behind:
             assert each.build != build
             assert each.pinned
-            assert alone or not each.pollers, "who still runs keeps its jobs"
+            assert each.build in gone, "who still runs keeps its jobs"
+
+    def test_a_server_that_has_just_started_and_knows_no_poller_yet_makes_nobody_gone(self) -> None:
+        absences = Absences()
+        there, away = seen("a", version("a"), version("b")), seen("a", version("a", pollers=0), version("b"))
+        assert absences.gone(there, 0.0) == set()
+        assert absences.gone(away, 20.0) == set()
+        assert absences.gone(there, 40.0) == set()
+        assert absences.gone(away, 60.0) == set()
+        assert absences.gone(away, 134.0) == set()
+        assert absences.gone(away, 135.0) == {"a"}
+
+    def test_a_last_poll_long_ago_tells_at_once(self) -> None:
+        old = version("a", pollers=0).model_copy(update={"polled": 80.0})
+        assert Absences().gone(seen("a", old, version("b")), 1000.0) == {"a"}
 
 
 class TestJudgement:
