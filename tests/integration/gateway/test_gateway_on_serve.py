@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from colony.config.endpoints import read_secret
 from control.stack.gateway_status import serve_entries
 from control.stack.identity import Entry, all_entries
 from control.stack.paths import StackPaths
+from control.stack.ports import BLOCKS
 from control.stack.state import read_state
 from control.stack.stopping import members
 from tests.eventually import assert_eventually
@@ -149,6 +153,29 @@ async def test_a_client_that_leaves_frees_its_slot(client: httpx.AsyncClient, sl
         assert await in_flight(1)
     await assert_eventually(lambda: in_flight(0))
     await assert_eventually(slow_model.left.is_set)
+
+
+async def test_small_calls_at_once_become_batches(client: httpx.AsyncClient) -> None:
+    async def embed(number: int) -> int:
+        body = {"model": "scripted", "input": f"text {number}"}
+        return (await client.post("/v1/embeddings", json=body, headers=by(f"embeds-{number}"))).status_code
+
+    async def batched() -> bool:
+        base = random.randrange(1_000_000)
+        assert set(await asyncio.gather(*(embed(base + number) for number in range(24)))) == {200}
+        return (await client.get("/colony/state")).json()["batches"]["largest"] > 1  # of the replica that answers
+
+    await assert_eventually(batched, timeout=30)
+
+
+def test_it_is_reached_from_this_machine_only(stack: RunningStack) -> None:
+    ports: dict[str, int] = json.loads((stack.home / "ports.json").read_text(encoding="utf-8"))
+    first = ports["gateway-replicas"]
+    own = {ports["gateway"], ports["gateway-proxy"], *range(first, first + BLOCKS["gateway-replicas"])}
+    found = {found.laddr for found in psutil.net_connections("tcp") if found.status == psutil.CONN_LISTEN}
+    listening = {address.ip for address in found if address.port in own}
+    assert listening == {"127.0.0.1"}
+    assert any(address.port == ports["gateway"] for address in found)
 
 
 def test_status_says_that_it_answers_and_what_it_takes(stack: RunningStack) -> None:
