@@ -13,8 +13,8 @@ from agents.base import AgentContext, AgentResult, AgentTask
 from colony.config.ledger import LedgerConfig
 from colony.config.model import AgentTypeConfig
 from colony.contracts import BatchRequest
-from colony.errors import DeadlineExceeded, Overloaded
-from colony.ids import AgentId, AgentType, Id, agent_subject
+from colony.errors import DeadlineExceeded, Overloaded, Unavailable
+from colony.ids import SHARDS, AgentId, AgentType, Id, agent_subject, shard_of
 from colony.jobs import StepKind, StepPlan, Tier
 from colony.ledger.transcripts import Said, TranscriptEntry
 from colony.llm.port import ChatAnswer, ChatRequest
@@ -265,3 +265,76 @@ async def test_the_tier_of_a_step_is_not_that_of_agents_its_agents_ask() -> None
     async with world.one_host() as host:
         assert (await host.run_batch(request)).ok == 1
     assert model.calls[0].tier == "fast"
+
+
+async def test_a_task_that_is_tried_again_shows_each_try() -> None:
+    model = ScriptedModel("because")
+    model.then(Unavailable("gone for a moment"))
+    world = World(model=model)
+    await world.agents(talker=1)
+    request = await tasks(world, {"say": [["chat", {"prompt": "why?"}]]})
+    async with world.one_host() as host:
+        assert (await host.run_batch(request)).transient == 1
+        assert (await host.run_batch(request.model_copy(update={"generation": 1}))).ok == 1
+    entries = await world.ledger.transcript(request.job, 9)
+    assert [(entry.generation, entry.error, entry.answer) for entry in entries] == [
+        (0, "Unavailable", ""),
+        (1, "", "because"),
+    ]
+
+
+async def test_a_task_that_runs_again_after_its_host_died_shows_both_lives() -> None:
+    model = ScriptedModel("because", delay=60.0)
+    world = World(model=model)
+    await world.agents(talker=1)
+    request = await tasks(world, {"say": [["chat", {"prompt": "why?"}]]})
+    async with world.open(0, "first-life") as host:
+        await host.assign(range(SHARDS))
+        batch = asyncio.create_task(host.run_batch(request))
+        await assert_eventually(lambda: bool(model.calls))
+    await asyncio.gather(batch, return_exceptions=True)
+    await world.ledger.end_lease("first-life", crashed=True)
+    world.model = ScriptedModel("because")
+    async with world.open(0, "second-life") as host:
+        await host.assign(range(SHARDS))
+        assert (await host.run_batch(request)).ok == 1
+    entries = await world.ledger.transcript(request.job, 9)
+    assert [(entry.incarnation, entry.generation, entry.error) for entry in entries] == [
+        ("first-life", 0, "Cancelled"),
+        ("second-life", 0, ""),
+    ]
+
+
+async def test_agents_of_another_host_speak_for_the_same_task() -> None:
+    model = ScriptedModel("because")
+    world = World(model=model)
+    names = await world.agents(talker=8)
+    second = next(name for name in names if shard_of(name) != shard_of(FIRST))
+    inner = {"say": [["chat", {"prompt": "why?"}]]}
+    request = await tasks(world, {"say": [["ask", {"who": second, "payload": inner}]]})
+    there = shard_of(second)
+    async with world.open(0, "here") as host, world.open(1, "there") as other:
+        await host.assign([shard for shard in range(SHARDS) if shard != there])
+        await other.assign([there])
+        assert (await host.run_batch(request)).ok == 1
+    entries = await world.ledger.transcript(request.job, 9)
+    assert [(entry.kind, entry.agent, entry.incarnation, entry.step, entry.seq) for entry in entries] == [
+        (Said.ASK, FIRST, "here", 3, 0),
+        (Said.MODEL, second, "there", 3, 0),
+    ]
+
+
+async def test_a_ledger_that_is_away_stops_no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(model=ScriptedModel("because"))
+    await world.agents(talker=1)
+    request = await tasks(world, {"say": [["chat", {"prompt": "why?"}]]})
+    write = world.ledger.write_transcript
+
+    async def away(_: Any) -> int:
+        raise Unavailable("no ledger")
+
+    monkeypatch.setattr(world.ledger, "write_transcript", away)
+    async with world.one_host() as host:
+        assert (await host.run_batch(request)).ok == 1
+        monkeypatch.setattr(world.ledger, "write_transcript", write)
+        assert len(await transcript(world, request, 1)) == 1
