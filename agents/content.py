@@ -192,7 +192,7 @@ async def _passages_again(task: AgentTask, ctx: AgentContext, found: _Checked) -
 
 def _not_of(passages: Sequence[Passage], alike: Alike | None) -> Sequence[Passage]:
     """Those that the posts which are alike do not cite."""
-    cited = set() if alike is None else set(alike.passages)
+    cited = set[tuple[str, int]]() if alike is None else set(alike.passages)
     return [passage for passage in passages if (passage.source, passage.place) not in cited]
 
 

@@ -10,7 +10,8 @@ import structlog
 
 from colony.clock import Clock, SystemClock
 from colony.config.ledger import LedgerConfig
-from colony.errors import ColonyError
+from colony.config.memory import MemoryConfig
+from colony.errors import ColonyError, NoMemory
 from colony.ledger.port import Ledger
 from colony.ledger.retention import Pruned
 
@@ -32,17 +33,32 @@ def ages(config: LedgerConfig) -> tuple[float | None, float | None]:
     return config.keep_days * _DAY or None, config.keep_llm_days * _DAY or None
 
 
-async def retain_once(ledger: Ledger, config: LedgerConfig, holder: str) -> Pruned | None:
+async def retain_once(
+    ledger: Ledger, config: LedgerConfig, holder: str, memory: MemoryConfig | None = None
+) -> Pruned | None:
     """Forget what is old; None where there is nothing to do or another process does it."""
     jobs_age, calls_age = ages(config)
-    if jobs_age is None and calls_age is None:
+    memory_age = memory.keep_days * _DAY if memory is not None else 0.0
+    if jobs_age is None and calls_age is None and not memory_age:
         return None
     if await ledger.lead(LEADER, holder, _LEAD_SECONDS) is None:
         return None
-    return await ledger.prune(jobs_age, calls_age)
+    pruned = await ledger.prune(jobs_age, calls_age)
+    if memory_age:
+        pruned = pruned.plus(Pruned(memories=await _forget(ledger, memory_age)))
+    return pruned
 
 
-async def retain(ledger: Ledger, config: LedgerConfig, *, clock: Clock | None = None) -> None:
+async def _forget(ledger: Ledger, age: float) -> int:
+    try:
+        return await ledger.forget_memories(age=age)
+    except NoMemory:
+        return 0  # nothing is remembered, so nothing is old
+
+
+async def retain(
+    ledger: Ledger, config: LedgerConfig, memory: MemoryConfig | None = None, *, clock: Clock | None = None
+) -> None:
     """Apply retention a minute after the start and every hour, until cancelled. Survives outages of the ledger."""
     clock = clock or SystemClock()
     holder = str(uuid.uuid4())
@@ -51,7 +67,7 @@ async def retain(ledger: Ledger, config: LedgerConfig, *, clock: Clock | None = 
         await clock.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter
         wait = EVERY
         try:
-            pruned = await retain_once(ledger, config, holder)
+            pruned = await retain_once(ledger, config, holder, memory)
         except ColonyError as error:
             _log.warning("retention could not be applied", error=str(error))
         else:

@@ -122,7 +122,7 @@ async def main() -> None:
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
-        owner.start(retain(ledger, config.ledger), name="retention")
+        owner.start(retain(ledger, config.ledger, config.memory), name="retention")
         coded = load_workflow_classes(config.workflow_classes, config.fleet.packages)
         version = deployment_of(config, coded)
         workers = [

@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 
 from colony.clock import ManualClock
 from colony.config.ledger import LedgerConfig
+from colony.config.memory import MemoryConfig
 from colony.contracts import JobState
-from colony.errors import Unavailable
+from colony.errors import NoMemory, Unavailable
 from colony.ledger.memory import MemoryLedger
 from colony.ledger.retention import Pruned
+from colony.llm.port import Caller
+from colony.memory.agent_memory import local_memory
 from control import session
 from control.cli import build_app
 from control.retention import EVERY, ages, retain, retain_once
@@ -48,6 +51,25 @@ async def test_one_process_at_a_time() -> None:
     assert await retain_once(ledger, LedgerConfig(), "b") is None
     clock.advance(3 * EVERY)
     assert await retain_once(ledger, LedgerConfig(), "b") == Pruned()
+
+
+async def test_old_memories_go_too_and_their_absence_is_no_trouble() -> None:
+    clock = ManualClock()
+    ledger = MemoryLedger(clock)
+    memory = local_memory(ledger, Caller(agent="research-1", job="Run-1"))
+    await memory.add("mulch keeps the soil moist", scope="shared")
+    clock.advance(2 * DAY)
+    await memory.add("slugs eat lettuce", scope="shared")
+    nothing = LedgerConfig(keep_days=0, keep_llm_days=0)
+    assert await retain_once(ledger, nothing, "a", MemoryConfig(keep_days=0)) is None
+    assert await retain_once(ledger, nothing, "a", MemoryConfig(keep_days=1)) == Pruned(memories=1)
+    assert [entry.text for entry in await memory.search("slugs", scope="shared")] == ["slugs eat lettuce"]
+
+    async def absent(*arguments: Any, **named: Any) -> int:
+        raise NoMemory("no pgvector")
+
+    ledger.forget_memories = absent
+    assert await retain_once(ledger, nothing, "a", MemoryConfig(keep_days=1)) == Pruned()
 
 
 async def test_it_is_applied_every_hour_and_survives_a_ledger_that_is_away() -> None:
