@@ -20,20 +20,12 @@ from colony.fetch import FetchedPage
 from colony.ids import AgentId, AgentType, Id, agent_subject, type_subject
 from colony.ledger.port import Ledger
 from colony.ledger.transcripts import Said
-from colony.llm.port import (
-    NORMAL_PRIORITY,
-    CacheUse,
-    Caller,
-    ChatAnswer,
-    ChatMessage,
-    ChatRequest,
-    LanguageModel,
-)
-from colony.llm.structured import chat_structured
+from colony.llm.port import Caller, LanguageModel
 from colony.llm.trace import traceparent
 from colony.memory.agent_memory import AgentMemory, MemoryParts, Rememberer
 from colony.messaging.durable import deliver
 from colony.messaging.port import Envelope, Messenger
+from ray_app.agent_model import AgentModel, Limits
 from ray_app.population import AgentCell, LiveAgent
 from ray_app.transcripts import TranscriptBook
 from ray_app.witness import Witness
@@ -48,71 +40,6 @@ class Fetcher(Protocol):
     async def get(self, url: str, *, timeout: float | None = None, max_bytes: int | None = None) -> FetchedPage:
         """GET; raises `NotPermitted`, `Unavailable`, `DeadlineExceeded`."""
         ...
-
-
-class AgentModel:
-    """The language model with the name of one agent, and of the job it works for, on each call.
-
-    Without a model every call is refused. No call outlives `deadline` (monotonic seconds; 0 for none), when nobody
-    waits for the task any more.
-    """
-
-    __slots__ = ("_around", "_caller", "_deadline", "_tier", "_witness")
-
-    def __init__(self, around: Surroundings, caller: Caller, tier: str, deadline: float, witness: Witness) -> None:
-        self._around = around
-        self._witness = witness
-        self._caller = caller
-        self._tier = tier
-        self._deadline = deadline
-
-    @property
-    def enabled(self) -> bool:
-        """See `agents.base.Model`."""
-        return self._around.model is not None
-
-    async def chat(
-        self,
-        prompt: str,
-        *,
-        system: str = "",
-        tier: str = "",
-        model: str = "",
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int | None = None,
-        schema: dict[str, Any] | None = None,
-        messages: Sequence[ChatMessage] = (),
-        cache: CacheUse = "auto",
-        priority: int = NORMAL_PRIORITY,
-    ) -> ChatAnswer:
-        """See `agents.base.Model`."""
-        if self._around.model is None:
-            raise NotPermitted("No language model is configured.", remedy="Set model.enabled in agent_config.yaml.")
-        first = (ChatMessage(role="system", content=system),) if system else ()
-        request = ChatRequest(
-            messages=(*first, *messages, ChatMessage(role="user", content=prompt)),
-            tier=tier or self._tier,
-            model=model,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-            json_schema=schema,
-            timeout=self._seconds(),
-            priority=priority,
-            cache=cache,
-            caller=self._caller,
-        )
-        heard = self._witness.listening(self._around.model)
-        if schema is None:
-            return await heard.chat(request)
-        return await chat_structured(heard, request, self._around.clock)
-
-    def _seconds(self) -> float:
-        longest = self._around.model_timeout
-        if not self._deadline:
-            return longest
-        return max(0.001, min(longest, self._deadline - self._around.clock.monotonic()))
 
 
 class Surroundings:
@@ -201,7 +128,10 @@ class HostContext:
     @property
     def llm(self) -> Model:
         """See `AgentContext`."""
-        return AgentModel(self._around, self._caller(), self._tier, self._deadline, self._witness())
+        around = self._around
+        model = None if around.model is None else self._witness().listening(around.model)
+        limits = Limits(around.model_timeout, self._deadline)
+        return AgentModel(model, around.clock, self._caller(), self._tier, limits)
 
     @property
     def memory(self) -> Memory:
