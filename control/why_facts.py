@@ -18,6 +18,7 @@ from colony.ledger.port import Ledger
 from colony.llm.gateway_client import open_gateway
 from control import session
 from control.llm_view import BackendState
+from control.settings import load_settings
 from control.why import JobFacts, Reason, why_job, why_task
 from ray_app.reconciler import LEADER
 from workflows.client import connect, job_progress
@@ -25,6 +26,7 @@ from workflows.contracts import Progress
 from workflows.engine import reached
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE
 from workflows.standing import PendingWork, QueueDepth, pending_work, queue_depth
+from workflows.versions import absent_version
 
 _SECONDS = 5.0
 """How long one who is asked may take."""
@@ -45,12 +47,15 @@ class Asked:
 
     temporal: Callable[[], AbstractAsyncContextManager[Client]]
     gateway: GatewayEndpoint | None
+    deployment: str = "colony"
+    """Name of the Worker Deployment."""
 
 
 async def explain(name: str) -> Answered:
     """`explained` by the stack this command belongs to."""
     endpoints = session.endpoints_here()
-    asked = Asked(lambda: connect(endpoints.temporal, timeout=_SECONDS), endpoints.gateway)
+    deployment = load_settings(endpoints).config.temporal.deployment
+    asked = Asked(lambda: connect(endpoints.temporal, timeout=_SECONDS), endpoints.gateway, deployment)
     async with session.ledger_here() as ledger:
         return await explained(ledger, asked, name)
 
@@ -120,13 +125,22 @@ async def _temporal(
             with reached():
                 pending = await pending_work(client, view.workflow_id)
                 queues = tuple([await queue_depth(client, queue) for queue in (DISPATCH_QUEUE, IO_QUEUE)])
-                async with asyncio.timeout(_SECONDS):
-                    progress = await job_progress(client, view.workflow_id)
-    except TimeoutError:
-        trouble.append("no worker answered in time")
+                progress = await _progress(client, asked.deployment, view, trouble)
     except ColonyError as error:
         trouble.append(error.message[:200])
     return progress, pending, queues
+
+
+async def _progress(client: Client, deployment: str, view: JobView, trouble: list[str]) -> Progress | None:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await job_progress(client, view.workflow_id)
+    except TimeoutError:
+        said = "no worker answered in time"
+    except ColonyError as error:
+        said = error.message[:200]
+    trouble.append(await absent_version(client, deployment, view.workflow_id) or said)
+    return None
 
 
 async def _gateway(endpoint: GatewayEndpoint | None, trouble: list[str]) -> dict[str, BackendState]:

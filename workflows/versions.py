@@ -12,7 +12,7 @@ from typing import Final
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
-from temporalio.api.enums.v1 import TaskQueueType, WorkerDeploymentVersionStatus
+from temporalio.api.enums.v1 import TaskQueueType, VersioningBehavior, WorkerDeploymentVersionStatus
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
@@ -124,6 +124,23 @@ async def polls_all_queues(client: Client, name: str, build: str) -> bool:
             raise
     seen = {(queue.name, queue.type) for queue in answer.version_task_queues}
     return seen.issuperset(_QUEUES)
+
+
+async def absent_version(client: Client, name: str, workflow_id: str) -> str:
+    """Which version a job waits for that has no workers, in words; empty when its version is there."""
+    with _reached():
+        found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC)
+    info = found.raw_description.workflow_execution_info.versioning_info
+    pinned = info.behavior == VersioningBehavior.VERSIONING_BEHAVIOR_PINNED and not info.HasField("versioning_override")
+    seen = await read_deployment(client, name)
+    build = info.deployment_version.build_id if pinned else seen.current
+    if any(each.build == build and not each.pollers for each in seen.versions):
+        return (
+            f"no worker of the build {build} runs, which it is pinned to"
+            if pinned
+            else (f"no worker of the current build {build} runs")
+        )
+    return ""
 
 
 async def make_current(client: Client, name: str, build: str) -> None:

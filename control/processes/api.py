@@ -108,7 +108,7 @@ async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner,
         registry=registry,
         config=config,
         schedules=TemporalSchedules(client),
-        asked=Asked(lambda: nullcontext(client), endpoints.gateway),
+        asked=Asked(lambda: nullcontext(client), endpoints.gateway, config.temporal.deployment),
         codec=client.data_converter.payload_codec,
     )
 

@@ -35,7 +35,7 @@ from workflows.client import await_job, cancel_job, connect, start_job
 from workflows.local_runner import LocalRunner, local_runner
 from workflows.promotion import Promoter, leave_versions
 from workflows.schedules import TemporalSchedules, Timing
-from workflows.versions import make_current, nudge_pinned, read_deployment
+from workflows.versions import absent_version, make_current, nudge_pinned, read_deployment
 from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -268,6 +268,21 @@ async def test_jobs_of_a_version_that_is_gone_go_on_where_no_other_worker_can_be
         await handle.signal("go")
         assert await handle.result() == "two"
         await cancel_job(world.client, monitor.workflow_id)
+
+
+async def test_a_job_says_that_no_worker_of_its_version_runs(world: World) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+        patient = await start_job(world.client, "patient", {})
+        await world.moved(patient.workflow_id, "one")
+        assert await absent_version(world.client, world.name, patient.workflow_id) == ""
+    async with world.worker("two") as second:
+        await second.wait()
+        # The server knows the last poll of a worker that is gone for some time: played here by a clock that is ahead.
+        with pytest.MonkeyPatch.context() as clock:
+            clock.setattr("workflows.versions.POLL_SECONDS", -1.0)
+            said = await absent_version(world.client, world.name, patient.workflow_id)
+        assert said == "no worker of the build one runs, which it is pinned to"
 
 
 async def test_an_old_worker_that_starts_again_undoes_no_upgrade(world: World) -> None:
