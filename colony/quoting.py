@@ -21,23 +21,33 @@ _SECRET_NAME: Final = re.compile(
     r"(?i)(?:^|[_\-.])(?:pass(?:word|wd|phrase)|secret|token|credentials?|authorization|cookie|"
     r"api[_\-]?key|private[_\-]?key|access[_\-]?key)s?$|(?:secret|password|apikey)$"
 )
-_SECRETS: Final = (
+_NAMES: Final = (("api", "key"), ("access", "key"), ("access", "token"), ("auth", "token"), ("client", "secret"))
+
+# What a text must hold, in small letters, before it is worth a look with the pattern: most texts hold nothing of it.
+_SECRETS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     (
+        ("private key-----",),
         re.compile(
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)",
         ),
         HIDDEN,
     ),
-    (re.compile(r"(://[^\s/:@\"']{1,200}:)[^\s/@\"']{1,200}@"), rf"\1{HIDDEN}@"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=\-]{12,}"), rf"\1 {HIDDEN}"),
+    (("://",), re.compile(r"(://[^\s/:@\"']{1,200}:)[^\s/@\"']{1,200}@"), rf"\1{HIDDEN}@"),
     (
+        ("bearer", "basic"),
+        re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=\-]{12,}"),
+        rf"\1 {HIDDEN}",
+    ),
+    (
+        ("password", "passwd", "passphrase", *(f"{one}{mark}{two}" for one, two in _NAMES for mark in ("", "_", "-"))),
         re.compile(
             r"(?i)\b(pass(?:word|wd|phrase)|client[_-]?secret|api[_-]?key|access[_-]?(?:key|token)|auth[_-]?token)"
-            r"(\s?[:=]\s?)[^\s\"',;]{6,}"
+            r"(\\?[\"']?\s?[:=]\s?\\?[\"']?)[^\s\"',;\\]{6,}"
         ),
         rf"\1\2{HIDDEN}",
     ),
     (
+        ("sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "akia", "asia", "aiza", "eyj"),
         re.compile(
             r"\b(?:sk-[A-Za-z0-9_\-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|"
             r"glpat-[A-Za-z0-9_\-]{16,}|xox[abprs]-[A-Za-z0-9\-]{10,}|A[KS]IA[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{30,}|"
@@ -63,8 +73,10 @@ def quoted(text: str, most: int) -> Quote:
     """
     # A secret that the first cut splits lies where the second one cuts again: no half of it stays.
     rough, left_out = _cut(text, 2 * most) if len(text) > 4 * most else (text, 0)
-    for pattern, instead in _SECRETS:
-        rough = pattern.sub(instead, rough)
+    small = rough.lower()
+    for signs, pattern, instead in _SECRETS:
+        if any(sign in small for sign in signs):
+            rough = pattern.sub(instead, rough)
     if len(rough) <= most:
         return Quote(f"{rough}{_mark(left_out)}" if left_out else rough, left_out)
     head, tail = _ends(most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -24,6 +25,8 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabc\n-----END RSA PRIVATE KEY---
         "at https://bot:{}@host/path".format("hunter22"),
         "password=hunter22 or so",
         '{"note": "api_key: hunter22"}',
+        '{"config": {"api_key": "hunter22"}}',
+        json.dumps(json.dumps({"access-token": "hunter22"})),
         f"key:\n{PEM}\nend",
         f"cut off: {PEM[:50]} hunter22",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc_def-123",
