@@ -11,7 +11,7 @@ from colony.errors import BadInput
 from colony.ids import AgentType, Id
 from colony.jobs import StepPlan
 from workflows.inputs import wrong_with
-from workflows.opening import check_actions, check_calls
+from workflows.opening import check_actions, check_calls, doers_of
 
 
 def check_template(
@@ -25,11 +25,12 @@ def check_template(
     steps = unroll(template)
     check_calls(name, templates)
     for step in steps:
-        if step.agent_type is not None and step.agent_type not in config.fleet.types:
-            raise BadInput(
-                f"Step {step.name!r} needs agents of type {step.agent_type!r}, which is not configured.",
-                remedy=f"Types: {', '.join(config.fleet.types)}.",
-            )
+        for agent_type, _ in doers_of(step):
+            if agent_type not in config.fleet.types:
+                raise BadInput(
+                    f"Step {step.name!r} needs agents of type {agent_type!r}, which is not configured.",
+                    remedy=f"Types: {', '.join(config.fleet.types)}.",
+                )
     check_actions(steps, known)
     for field, declared in template.inputs.items():
         problem = "" if declared.default is None else wrong_with(declared.default, declared)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from colony.config.templates import TemplateConfig
-from colony.config.unroll import TemplateInvalid, step_names, unroll
+from colony.config.unroll import DISCUSS, TemplateInvalid, step_names, unroll
 from colony.config.unroll_parts import Overrides
 from colony.errors import BadInput, NotFound
 from colony.ids import AgentType, Id
@@ -146,9 +146,25 @@ def check_actions(steps: Sequence[StepPlan], known: Mapping[AgentType, frozenset
     Raises `BadInput`.
     """
     for step in steps:
-        actions = known.get(step.agent_type) if step.agent_type is not None else None
-        if actions is not None and step.action not in actions:
-            raise BadInput(
-                f"Step {step.name!r} wants {step.action!r} of agents of type {step.agent_type!r}, who do not know it.",
-                remedy=f"They know: {', '.join(sorted(actions))}.",
-            )
+        for agent_type, action in doers_of(step):
+            actions = known.get(agent_type)
+            if actions is not None and action not in actions:
+                raise BadInput(
+                    f"Step {step.name!r} wants {action!r} of agents of type {agent_type!r}, who do not know it.",
+                    remedy=f"They know: {', '.join(sorted(actions))}.",
+                )
+
+
+def doers_of(step: StepPlan) -> list[tuple[AgentType, str]]:
+    """The agent types a step asks, each with its action: the one that does its tasks, and who speaks in a group."""
+    if step.agent_type is None or step.action is None:
+        return []
+    found: list[tuple[AgentType, str]] = [(step.agent_type, step.action)]
+    if step.action == DISCUSS[1]:
+        members: Any = step.parameters.get("members")
+        speakers = [*cast("list[Any]", members)] if isinstance(members, list) else []
+        for each in [*speakers, step.parameters.get("decides")]:
+            if isinstance(each, dict) and {"agent", "action"} <= each.keys():
+                speaker = cast("dict[str, Any]", each)
+                found.append((speaker["agent"], speaker["action"]))
+    return found

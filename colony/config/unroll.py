@@ -22,7 +22,8 @@ from colony.jobs import (
 )
 
 SKIP: Final = "skip"
-_DISCUSS: Final = (AgentType("coordination"), Id("discuss"))
+DISCUSS: Final = (AgentType("coordination"), Id("discuss"))
+"""Who leads a discussion, and by which action."""
 
 
 class TemplateInvalid(BadInput):
@@ -152,8 +153,8 @@ class _Unroller:
             step = step.model_copy(
                 update={
                     "kind": TemplateKind.MAP,
-                    "agent": step.agent or _DISCUSS[0],
-                    "action": _DISCUSS[1],
+                    "agent": step.agent or DISCUSS[0],
+                    "action": DISCUSS[1],
                     "parameters": {**step.parameters, **settings},
                 }
             )
