@@ -150,7 +150,7 @@ async def test_many_agents_share_the_few_connections_of_their_host(
 
 
 async def test_without_pgvector_the_host_works_and_its_agents_go_without(
-    server: PostgresServer, tmp_path: Path
+    server: PostgresServer,
 ) -> None:
     endpoint = await server.empty_database()
     await migrate(endpoint)
