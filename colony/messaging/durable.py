@@ -16,10 +16,10 @@ _log = structlog.get_logger(__name__)
 
 def envelope_of(message: DurableMessage, origin: str = "") -> Envelope:
     """How a durable message travels: the receiver knows it by its `message_id`."""
-    fields = {"origin": origin} if origin else {}  # what is not set does not travel
-    return Envelope(
-        kind=message.kind, payload=message.payload, sender=message.sender, message_id=message.message_id, **fields
+    envelope = Envelope(
+        kind=message.kind, payload=message.payload, sender=message.sender, message_id=message.message_id
     )
+    return envelope.model_copy(update={"origin": origin}) if origin else envelope  # what is not set does not travel
 
 
 async def deliver(ledger: MessageLedger, messenger: Messenger, message: DurableMessage, *, origin: str = "") -> bool:
