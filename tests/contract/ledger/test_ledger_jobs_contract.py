@@ -37,7 +37,9 @@ async def test_opening_the_same_key_again_returns_the_first_plan(ledger: Ledger)
     assert await ledger.plan(first.job) == first
     assert first.source == pin
     assert first.steps == STEPS
-    other = await ledger.open_job("Run-B", "reviews", "review_analysis", STEPS, None, {})
+    other = await ledger.open_job("Run-B", "reviews", "review_analysis", STEPS, None, {}, trace="a" * 32)
+    assert ((await ledger.job("Run-A")).trace, (await ledger.job("Run-B")).trace) == ("", "a" * 32)
+    assert {view.key: view.trace for view in await ledger.jobs()} == {"Run-A": "", "Run-B": "a" * 32}
     assert other.job != first.job
 
 

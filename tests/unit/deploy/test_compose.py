@@ -39,6 +39,7 @@ LONG_RUNNING = {
     "worker",
     "dispatcher",
     "api",
+    "jaeger",
     *(OLLAMA := {"ollama", "ollama-2", "ollama-3"}),
     *(VLLM := {"vllm", "vllm-2", "vllm-3"}),
 }
@@ -141,6 +142,14 @@ class TestEveryService:
             assert how["condition"] == expected, needed
             missing = set(SERVICES[needed].get("profiles", [])) - set(SERVICES[name].get("profiles", []))
             assert not missing, f"{needed} is not there without its profile"
+
+
+def test_traces_are_off_and_go_to_the_collector_of_the_profile() -> None:
+    environment = SERVICES["worker"]["environment"]
+    assert environment["COLONY_TELEMETRY__ENABLED"] in (False, "false")
+    assert environment["COLONY_TELEMETRY__ENDPOINT"] == "http://jaeger:4318"
+    assert SERVICES["jaeger"]["profiles"] == ["telemetry"]
+    assert all("4318" not in port for service in SERVICES.values() for port in service.get("ports", []))
 
 
 def test_nobody_waits_for_oneself() -> None:
