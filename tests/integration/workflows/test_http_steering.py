@@ -15,6 +15,8 @@ from agents.base import Agent, AgentContext, AgentResult, AgentTask
 from colony.config.model import Config
 from colony.config.templates import TemplateConfig
 from colony.config.yaml_lines import parse_document
+from colony.contracts import BatchReport, BatchRequest
+from colony.dispatch import BatchRunner, OnProgress
 from colony.ids import AgentType, Id
 from colony.messaging.port import Messenger
 from colony.registry.port import Registry
@@ -70,12 +72,26 @@ TEMPLATES = {
 }
 
 
+class Noting:
+    """A runner that notes the priorities of what is handed out."""
+
+    def __init__(self, inner: BatchRunner) -> None:
+        self._inner = inner
+        self.priorities: list[int] = []
+
+    async def run(self, request: BatchRequest, on_progress: OnProgress) -> BatchReport:
+        """See `BatchRunner`."""
+        self.priorities.append(request.priority)
+        return await self._inner.run(request, on_progress)
+
+
 class Api:
     """A client of the API, whose answers must be as expected."""
 
-    def __init__(self, here: Colony, client: httpx.AsyncClient) -> None:
+    def __init__(self, here: Colony, client: httpx.AsyncClient, runner: list[Noting]) -> None:
         self.here = here
         self.client = client
+        self.runner = runner
 
     async def post(self, path: str, status: int = 202, **body: Any) -> dict[str, Any]:
         answer = await self.client.post(f"/v1{path}", json=body or None)
@@ -112,7 +128,13 @@ class Api:
 
 @asynccontextmanager
 async def served(colony: Opens) -> AsyncGenerator[Api]:
-    async with colony(TYPES, TEMPLATES) as here:
+    runner: list[Noting] = []
+
+    def noting(inner: BatchRunner) -> BatchRunner:
+        runner.append(Noting(inner))
+        return runner[0]
+
+    async with colony(TYPES, TEMPLATES, wrap=noting) as here:
         engine = TemporalEngine(here.client)
         parts = Parts(
             ledger=here.ledger,
@@ -127,7 +149,7 @@ async def served(colony: Opens) -> AsyncGenerator[Api]:
         transport = httpx.ASGITransport(build_app(parts, EdgeSettings(key=KEY)))  # pyright: ignore[reportArgumentType] -- the same protocol, spelled otherwise
         headers = {"X-API-Key": KEY}
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
-            yield Api(here, client)
+            yield Api(here, client, runner)
 
 
 async def test_a_job_is_paused_prioritised_resumed_and_approved(colony: Opens) -> None:
@@ -145,6 +167,7 @@ async def test_a_job_is_paused_prioritised_resumed_and_approved(colony: Opens) -
         done = await api.reach(name, "done")
         assert [(step["name"], step["ok"]) for step in done["steps"]][-1] == ("work", 2)
         assert await api.reasons(name) == ["ended"]
+        assert set(api.runner[0].priorities) == {1}, "batches handed out afterwards"
 
 
 async def test_a_rejection_fails_a_job_and_an_ended_one_takes_no_word(colony: Opens) -> None:
