@@ -51,7 +51,9 @@ async def started(here: Colony, monkeypatch: pytest.MonkeyPatch) -> str:
         yield here.ledger
 
     monkeypatch.setattr(session, "ledger_here", ledger_here)
-    monkeypatch.setattr(session, "endpoints_here", lambda: SimpleNamespace(temporal=here.endpoint, gateway=None))
+    monkeypatch.setattr(
+        session, "endpoints_here", lambda: SimpleNamespace(config_file="", temporal=here.endpoint, gateway=None)
+    )
     name = f"why-{uuid.uuid4().hex[:8]}"
     await start_job(here.client, "asking", {}, name)
     return name
