@@ -130,7 +130,10 @@ class JobSpans(TracingWorkflowInboundInterceptor):
         payload = workflow.info().headers.get(self.header_key)
         if payload is None:
             return ""
-        carrier = self.payload_converter.from_payloads([payload])[0]
+        try:
+            carrier = self.payload_converter.from_payloads([payload])[0]
+        except (KeyError, RuntimeError, TypeError, ValueError):
+            return ""  # of a client we do not know: a job must not hang for want of its trace
         return str(cast("dict[str, Any]", carrier).get(HEADER, "")) if isinstance(carrier, dict) else ""
 
     def _job_carrier(self) -> dict[str, Any]:
