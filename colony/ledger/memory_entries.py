@@ -18,6 +18,8 @@ class MemoryEntry:
     row: MemoryRow
     vector: tuple[float, ...]
     """As single precision, which is what Postgres keeps."""
+    mark: int
+    """Hash of the vector: equal ones have equal scores, worked out once in a search."""
     added_at: float
     added: int
     used: int

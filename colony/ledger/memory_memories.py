@@ -24,7 +24,8 @@ class MemoryMemories:
         for row in {row.memory: row for row in rows}.values():
             fresh += row.memory not in table
             number = self._next()
-            table[row.memory] = MemoryEntry(scope, embedder, row, _single(row.vector), now, number, number)
+            vector = _single(row.vector)
+            table[row.memory] = MemoryEntry(scope, embedder, row, vector, hash(vector), now, number, number)
         if keep.age is not None:
             await self.forget_memories(scope, age=keep.age)
         mine = [entry for entry in table.values() if entry.scope == scope]
@@ -47,10 +48,13 @@ class MemoryMemories:
         """See `MemoriesLedger`."""
         asked, now = _single(vector), self._tables.clock.wall()
         found: list[tuple[float, bytes, MemoryEntry]] = []
+        scores: dict[int, float] = {}
         for entry in self._tables.memories.values():
             fits = entry.scope in scopes and entry.embedder == embedder and len(entry.vector) == len(asked)
             if fits and label in ("", entry.row.label) and (age is None or now - entry.added_at < age):
-                score = sum(map(mul, entry.vector, asked))
+                score = scores.get(entry.mark)
+                if score is None:
+                    score = scores[entry.mark] = sum(map(mul, entry.vector, asked))
                 if score >= least:
                     found.append((-score, entry.row.memory, entry))
         found.sort(key=lambda each: each[:2])
