@@ -97,12 +97,12 @@ class CertificateInvalid(Unavailable):
     """The certificate of a server is not valid: run out, for another name, or signed by nobody known."""
 
 
-class Cancelled(Permanent):
-    """The job was cancelled."""
-
-
 class Unreadable(Permanent):
     """Something encrypted cannot be read: its key is not at hand, or it was changed."""
+
+
+class Cancelled(Permanent):
+    """The job was cancelled."""
 
 
 class Rejected(Permanent):
