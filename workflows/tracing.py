@@ -10,6 +10,7 @@ the keys of the job: any worker knows them, after any replay, and what is below 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, cast
@@ -19,6 +20,7 @@ import temporalio.worker
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.contrib.opentelemetry import TracingInterceptor, TracingWorkflowInboundInterceptor
 from temporalio.workflow import ContinueAsNewError
 
@@ -121,13 +123,43 @@ class JobSpans(TracingWorkflowInboundInterceptor):
                 _record(Recorded(f"job {info.workflow_type}", own, parent, (now, now), facts))
         return await super().execute_workflow(input)
 
+    async def handle_signal(self, input: temporalio.worker.HandleSignalInput) -> None:  # noqa: A002 -- the SDK's name
+        """See the SDK. With a header of no use it is as if there were none, here and below."""
+        await super().handle_signal(dataclasses.replace(input, headers=self._readable(input.headers)))
+
+    async def handle_query(self, input: temporalio.worker.HandleQueryInput) -> Any:  # noqa: A002 -- the SDK's name
+        """See `handle_signal`."""
+        return await super().handle_query(dataclasses.replace(input, headers=self._readable(input.headers)))
+
+    def handle_update_validator(self, input: temporalio.worker.HandleUpdateInput) -> None:  # noqa: A002 -- the SDK's name
+        """See `handle_signal`."""
+        super().handle_update_validator(dataclasses.replace(input, headers=self._readable(input.headers)))
+
+    async def handle_update_handler(self, input: temporalio.worker.HandleUpdateInput) -> Any:  # noqa: A002 -- the SDK's name
+        """See `handle_signal`."""
+        return await super().handle_update_handler(dataclasses.replace(input, headers=self._readable(input.headers)))
+
     def _load_workflow_context_carrier(self) -> Any:
         """What the SDK's part puts everything below: the job, not what started it."""
         return self._job_carrier()
 
     def _handed(self) -> str:
         """`traceparent` of what started this workflow; empty for none, and for headers of no use."""
-        payload = workflow.info().headers.get(self.header_key)
+        return self._named_in(workflow.info().headers)
+
+    def _readable(self, headers: Mapping[str, Payload]) -> Mapping[str, Payload]:
+        """The headers without what the SDK's part would stumble over: it decodes them unguarded."""
+        if self.header_key not in headers:
+            return headers
+        others = {name: payload for name, payload in headers.items() if name != self.header_key}
+        found = parse(self._named_in(headers))
+        if found is None:
+            return others
+        return {**others, self.header_key: self.payload_converter.to_payloads([{HEADER: str(found)}])[0]}
+
+    def _named_in(self, headers: Mapping[str, Payload]) -> str:
+        """`traceparent` in these headers, as it came; empty for none and for what cannot be read."""
+        payload = headers.get(self.header_key)
         if payload is None:
             return ""
         try:
