@@ -201,14 +201,21 @@ def named_in_logs(traceparent: str) -> Generator[None]:
 def exporting_tracer(config: TelemetryConfig, service: str, folder: Path) -> OtelTracer:
     """A tracer that sends to the collector of the configuration, else to that of `OTEL_*`.
 
-    Raises `NotFound`, `BadInput` for the file of the headers.
+    Raises `NotFound`, `BadInput` for the file of the headers; `BadInput` for `OTEL_*` that the SDK cannot use.
     """
-    exporter = OTLPSpanExporter(
-        endpoint=f"{config.endpoint.removesuffix('/v1/traces')}/v1/traces" if config.endpoint else None,
-        headers=read_headers(folder / config.headers_file) if config.headers_file else None,
-        timeout=None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else SEND_SECONDS,
-    )
-    return tracer_into(BatchSpanProcessor(Scrubbed(exporter)), service, config.sample_ratio)
+    headers = read_headers(folder / config.headers_file) if config.headers_file else None
+    try:
+        exporter = OTLPSpanExporter(
+            endpoint=f"{config.endpoint.removesuffix('/v1/traces')}/v1/traces" if config.endpoint else None,
+            headers=headers,
+            timeout=None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else SEND_SECONDS,
+        )
+        return tracer_into(BatchSpanProcessor(Scrubbed(exporter)), service, config.sample_ratio)
+    except (ValueError, TypeError) as error:
+        said = str(error)[:200].rstrip(".")
+        raise BadInput(
+            f"OpenTelemetry refuses its settings: {said}.", remedy="Look at the variables OTEL_*."
+        ) from error
 
 
 def tracer_into(processor: SpanProcessor, service: str, ratio: float | None = None) -> OtelTracer:

@@ -6,11 +6,13 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import structlog
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ValidationError
 
@@ -82,6 +84,27 @@ async def test_settings_that_do_not_fit_cost_the_traces_and_nothing_else(tmp_pat
     assert [line["event"] for line in lines] == ["no traces are written"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),  # below the size of a batch
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100000"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-5"),
+    ],
+)
+async def test_variables_that_do_not_fit_cost_the_traces_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with structlog.testing.capture_logs() as lines:
+        async with open_tracer(TelemetryConfig(enabled=True), "worker", str(tmp_path)) as tracer:
+            assert tracer is OFF
+    assert [line["event"] for line in lines] == ["no traces are written"]
+    assert "OTEL_*" in lines[0]["error"]
+
+
 def test_headers_that_are_none_are_refused_without_being_repeated(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET)
     with pytest.raises(BadInput) as refused:
@@ -119,7 +142,7 @@ def test_what_waits_for_the_collector_is_bounded() -> None:
     release, kept = threading.Event(), InMemorySpanExporter()
 
     class Slow(InMemorySpanExporter):
-        def export(self, spans):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             release.wait(20)
             return kept.export(spans)
 
