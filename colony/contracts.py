@@ -28,6 +28,16 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Travelling(Frozen):
+    """Base of what passes between builds, in a history or on the way to the dispatcher: unknown fields are ignored.
+
+    So a job that a newer build began goes on where an older one is started again. New fields have defaults that mean
+    what was so before there was the field.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class BadRow(Frozen):
     """A row of the source that could not become a task."""
 
@@ -35,14 +45,14 @@ class BadRow(Frozen):
     reason: str
 
 
-class StepLoad(Frozen):
+class StepLoad(Travelling):
     """What `load_step` did: tasks have the seqs 0 to `tasks` - 1."""
 
     tasks: int
     bad_rows: int = 0
 
 
-class BatchRequest(Frozen):
+class BatchRequest(Travelling):
     """A range of tasks for one host: `first` <= seq < `end`. Nothing else travels."""
 
     job: int
@@ -59,7 +69,7 @@ class BatchRequest(Frozen):
     """Parameters read from earlier steps when this one began, a small JSON object; empty for none."""
 
 
-class BatchProgress(Frozen):
+class BatchProgress(Travelling):
     """How far a batch is; goes into the heartbeat of its activity."""
 
     done: int
@@ -67,7 +77,7 @@ class BatchProgress(Frozen):
     total: int
 
 
-class BatchReport(Frozen):
+class BatchReport(Travelling):
     """How a batch ended, as counts. `left` tasks have no outcome yet (host draining, lost shard, overloaded)."""
 
     ok: int = 0
@@ -87,7 +97,7 @@ class BatchReport(Frozen):
     cancelled: bool = False
 
 
-class StepCounts(Frozen):
+class StepCounts(Travelling):
     """A step in numbers, over all generations; each task counts once, by its last outcome."""
 
     number: int

@@ -98,7 +98,7 @@ class CertificateInvalid(Unavailable):
 
 
 class Unreadable(Permanent):
-    """Something encrypted cannot be read: its key is not at hand, or it was changed."""
+    """Something cannot be read: its key is not at hand, it was changed, or another build wrote it."""
 
 
 class Cancelled(Permanent):

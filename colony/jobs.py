@@ -10,9 +10,9 @@ import json
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from colony.contracts import Frozen
+from colony.contracts import Frozen, Travelling
 from colony.ids import AgentType, Id
 
 MAX_STEPS: Final = 200
@@ -50,7 +50,7 @@ TASK_KINDS: Final = frozenset({StepKind.MAP, StepKind.REDUCE})
 """Kinds of steps whose tasks agents run."""
 
 
-class StepSource(Frozen):
+class StepSource(Travelling):
     """Where tasks come from: the outcomes of one earlier step."""
 
     steps: tuple[int, ...] = Field(min_length=1)
@@ -60,7 +60,7 @@ class StepSource(Frozen):
     off to none of these."""
 
 
-class ValueRef(Frozen):
+class ValueRef(Travelling):
     """One small value that an earlier step left."""
 
     steps: tuple[int, ...] = Field(min_length=1)
@@ -84,19 +84,25 @@ class Condition(Frozen):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if all(getattr(self, name) is None for name in Condition.model_fields):
+        if not self.model_extra and all(getattr(self, name) is None for name in Condition.model_fields):
             raise ValueError(f"a condition names one of {', '.join(Condition.model_fields)}")
         return self
 
 
-class CasePlan(Frozen):
+class PlannedCondition(Condition):
+    """A condition in a plan. What a newer build asks in it is kept, and nobody decides without knowing it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class CasePlan(Travelling):
     """Where a branch goes on when its value fits."""
 
-    when: Condition
+    when: PlannedCondition
     go: int
 
 
-class BranchPlan(Frozen):
+class BranchPlan(Travelling):
     """See `StepKind.BRANCH`. The first case that fits is taken."""
 
     on: ValueRef
@@ -105,7 +111,7 @@ class BranchPlan(Frozen):
     """Where to go on when none fits."""
 
 
-class WaitPlan(Frozen):
+class WaitPlan(Travelling):
     """See `StepKind.WAIT`: one of the two."""
 
     seconds: float | None = None
@@ -113,7 +119,7 @@ class WaitPlan(Frozen):
     """Wall-clock seconds."""
 
 
-class ApprovalPlan(Frozen):
+class ApprovalPlan(Travelling):
     """See `StepKind.APPROVE`."""
 
     prompt: str
@@ -126,7 +132,7 @@ class ApprovalPlan(Frozen):
     """A value for the person to look at."""
 
 
-class CallPlan(Frozen):
+class CallPlan(Travelling):
     """See `StepKind.CALL`."""
 
     template: Id
@@ -135,7 +141,7 @@ class CallPlan(Frozen):
     on_failure: Literal["fail", "go_on"] = "fail"
 
 
-class StepPlan(Frozen):
+class StepPlan(Travelling):
     """One stage of a job, as frozen when the job was opened."""
 
     number: int = Field(ge=0)
@@ -171,7 +177,7 @@ class StepPlan(Frozen):
     call: CallPlan | None = None
 
 
-class SourcePin(Frozen):
+class SourcePin(Travelling):
     """The source of a job as it was when opened; a file that changed since is refused."""
 
     path: str
@@ -184,7 +190,7 @@ class SourcePin(Frozen):
     """The rows themselves, where the input or the template lists them."""
 
 
-class Origin(Frozen):
+class Origin(Travelling):
     """The job that ended whose work a retry goes on with."""
 
     job: int
@@ -194,7 +200,7 @@ class Origin(Frozen):
     """Whether all tasks of that step are done again, not only those without a good outcome."""
 
 
-class JobPlan(Frozen):
+class JobPlan(Travelling):
     """All a workflow needs to decide (at most 64 KiB as JSON)."""
 
     job: int

@@ -1,15 +1,15 @@
-"""The one boundary where what a caller handed to a workflow is decoded. Pure; raises `BadInput` and nothing else."""
+"""The one boundary where what a caller handed to a workflow is decoded. Pure; raises `BadInput` or `Unreadable`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 
-from colony.errors import BadInput
+from colony.errors import BadInput, Unreadable
 from workflows.contracts import Answer, ParentNote, Resume
 from workflows.policies import MAX_INPUT
 
@@ -40,13 +40,32 @@ def input_text(payloads: Sequence[Payload]) -> str:
 
 
 def resume_of(payloads: Sequence[Payload]) -> Resume | None:
-    """What the run before handed over, or None when this is the input of a user (a retry or cron run)."""
+    """What the run before handed over, or None when this is the input of a user (a retry or cron run).
+
+    Raises `Unreadable` for a hand-over that another build wrote in a way this one cannot read.
+    """
     if len(payloads) != 1 or b'"colony-1"' not in payloads[0].data:
         return None
     try:
-        return Resume.model_validate_json(payloads[0].data)
-    except ValidationError:
+        value: object = json.loads(payloads[0].data)
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(value, dict) or cast("dict[str, object]", value).get("resume") != "colony-1":
+        return None
+    try:
+        return Resume.model_validate_json(payloads[0].data)
+    except ValidationError as error:
+        raise handed_over_badly(error) from None
+
+
+def handed_over_badly(error: ValidationError) -> Unreadable:
+    """What a job fails with whose hand-over from the run before does not parse."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part)[:60] for part in first["loc"][:4]) or "it"
+    return Unreadable(
+        f"What the run before handed over cannot be read by this build: {where!r}: {first['msg'][:200]}.",
+        remedy="Start a worker of the build it comes from, and start the job again.",
+    )
 
 
 def parent_of(memo: object) -> ParentNote | None:

@@ -6,12 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from colony.errors import BadInput
+from colony.errors import BadInput, Unreadable
 from colony.jobs import Condition
 
 
 def holds(condition: Condition, value: Any) -> bool:
-    """Whether all that the condition names is so. Raises `BadInput` for a bound on what is no number."""
+    """Whether all that the condition names is so.
+
+    Raises `BadInput` for a bound on what is no number, `Unreadable` for what only a newer build can tell.
+    """
+    if condition.model_extra:
+        unknown = ", ".join(repr(name[:60]) for name in list(condition.model_extra)[:4])
+        raise Unreadable(
+            f"The plan's condition {unknown} is not known to this build.",
+            remedy="Start a worker of the build that opened the job, then `colony retry`.",
+        )
     checks = (
         condition.given is None or condition.given == (value is not None),
         condition.equals is None or _same(value, condition.equals),

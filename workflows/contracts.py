@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from colony.contracts import Frozen, JobState, StepCounts
+from colony.contracts import Frozen, JobState, StepCounts, Travelling
 from colony.jobs import NORMAL_PRIORITY, JobPlan
 
 
@@ -40,7 +40,7 @@ class JobInput(Frozen):
     """Tokens of language models it and all it starts may use; `gateway.limits.job_tokens` when left out."""
 
 
-class ParentNote(Frozen):
+class ParentNote(Travelling):
     """What a job hands to one that it starts, as a memo."""
 
     key: str
@@ -91,7 +91,7 @@ class ReadValues(Frozen):
     values: dict[str, ValueAt]
 
 
-class StepTally(Frozen):
+class StepTally(Travelling):
     """Truth about a step from the ledger: each task counts once, by its last outcome."""
 
     tasks: int
@@ -135,13 +135,13 @@ class ReportInput(Frozen):
     """The step to report, when the plan leaves a choice."""
 
 
-class ReportResult(Frozen):
+class ReportResult(Travelling):
     """What was written."""
 
     artifacts: tuple[str, ...]
 
 
-class JobResult(Frozen):
+class JobResult(Travelling):
     """What a finished workflow returns."""
 
     job: int
@@ -179,7 +179,7 @@ class PendingApproval(Frozen):
     default: Literal["approve", "reject"]
 
 
-class Decision(Frozen):
+class Decision(Travelling):
     """How an approval ended."""
 
     step: str
@@ -251,7 +251,7 @@ class StepView(Frozen):
     seconds: float = 0.0
 
 
-class Range(Frozen):
+class Range(Travelling):
     """Tasks `first` <= seq < `end` of a step."""
 
     first: int
@@ -263,7 +263,7 @@ class Range(Frozen):
         return self.end - self.first
 
 
-class StepCursor(Frozen):
+class StepCursor(Travelling):
     """Where a step stands, small enough to be carried into the next run of the workflow."""
 
     step: int
@@ -290,7 +290,7 @@ class StepCursor(Frozen):
     left_reason: str = ""
 
 
-class SteeringState(Frozen):
+class SteeringState(Travelling):
     """What people told a job, and what its steps without tasks left."""
 
     paused: bool = False
@@ -303,7 +303,7 @@ class SteeringState(Frozen):
     """Parameters read for the step under way."""
 
 
-class Resume(Frozen):
+class Resume(Travelling):
     """What a workflow hands to its next run."""
 
     resume: Literal["colony-1"] = "colony-1"

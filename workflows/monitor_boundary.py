@@ -1,13 +1,14 @@
-"""What a caller handed to `website_monitor`, decoded. Pure; raises `BadInput` and nothing else."""
+"""What a caller handed to `website_monitor`, decoded. Pure; raises `BadInput` or `Unreadable`."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from colony.errors import BadInput
+from workflows.boundary import handed_over_badly
 from workflows.monitor_contracts import MonitorResume
 from workflows.policies import MAX_INPUT
 
@@ -27,10 +28,16 @@ def input_text(given: tuple[Any, ...]) -> str:
 
 
 def resumed_of(given: tuple[Any, ...]) -> MonitorResume | None:
-    """What the run before handed over, or None when this is the input of a user (a retry or cron run)."""
-    if len(given) != 1 or not isinstance(given[0], dict) or "resume" not in given[0]:
+    """What the run before handed over, or None when this is the input of a user (a retry or cron run).
+
+    Raises `Unreadable` for a hand-over that another build wrote in a way this one cannot read.
+    """
+    if len(given) != 1 or not isinstance(given[0], dict):
+        return None
+    value = cast("dict[str, object]", given[0])
+    if value.get("resume") != "monitor-1":
         return None
     try:
-        return MonitorResume.model_validate(given[0])
-    except ValidationError:
-        return None
+        return MonitorResume.model_validate(value)
+    except ValidationError as error:
+        raise handed_over_badly(error) from None

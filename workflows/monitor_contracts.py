@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from colony.contracts import Frozen
+from colony.contracts import Frozen, Travelling
 from colony.ids import AgentType, Id
 from colony.jobs import StepKind, StepPlan
 from colony.sites import MAX_SITES
@@ -88,7 +88,7 @@ class OpenMonitor(Frozen):
     """Wall-clock seconds of the workflow; so are all times here."""
 
 
-class MonitorOpened(Frozen):
+class MonitorOpened(Travelling):
     """What was opened."""
 
     job: int
@@ -115,7 +115,7 @@ class MonitorTick(Frozen):
     """Lanes that may get checks."""
 
 
-class TickReply(Frozen):
+class TickReply(Travelling):
     """What a round decided, as the ledger keeps it."""
 
     lanes: tuple[LaneRange, ...] = ()
@@ -125,7 +125,7 @@ class TickReply(Frozen):
     """Whether due sites wait for a lane."""
 
 
-class TickResult(Frozen):
+class TickResult(Travelling):
     """What a round decided, and how the monitor stands after it."""
 
     reply: TickReply
@@ -159,7 +159,7 @@ class ChangeSites(Frozen):
     now: float
 
 
-class SitesChanged(Frozen):
+class SitesChanged(Travelling):
     """What a change did."""
 
     added: int = 0
@@ -181,7 +181,7 @@ class NoticesOf(Frozen):
     reason: str = ""
 
 
-class NoticesSent(Frozen):
+class NoticesSent(Travelling):
     """How many were told, or given up."""
 
     sent: int
@@ -212,7 +212,7 @@ class MonitorProgress(Frozen):
     gap: float = 1.0
 
 
-class MonitorResume(Frozen):
+class MonitorResume(Travelling):
     """What a workflow hands to its next run."""
 
     resume: Literal["monitor-1"] = "monitor-1"

@@ -16,6 +16,8 @@ from colony.jobs import (
     MAX_STEPS,
     BranchPlan,
     CasePlan,
+    Condition,
+    PlannedCondition,
     StepKind,
     StepPlan,
     StepSource,
@@ -260,9 +262,9 @@ class _Unroller:
         self._where = emitted.where
         if plan.branch is not None:
             if emitted.until is not None:
-                cases = (CasePlan(when=emitted.until.when, go=emitted.leaves_to),)
+                cases = (CasePlan(when=_planned(emitted.until.when), go=emitted.leaves_to),)
             else:
-                cases = tuple(CasePlan(when=case.when, go=self._target(plan, case.go)) for case in step.cases)
+                cases = tuple(CasePlan(when=_planned(case.when), go=self._target(plan, case.go)) for case in step.cases)
             otherwise = plan.number + 1 if step.otherwise is None else self._target(plan, step.otherwise)
             branch = plan.branch.model_copy(update={"cases": cases, "otherwise": otherwise})
             return plan.model_copy(update={"branch": branch})
@@ -278,6 +280,10 @@ class _Unroller:
             if name in later.begins:
                 return later.plan.number
         raise BadInput(f"step {plan.name!r} goes to {name!r}, which is no later step", remedy="Only forwards.")
+
+
+def _planned(condition: Condition) -> PlannedCondition:
+    return PlannedCondition.model_validate(condition.model_dump(exclude_unset=True))
 
 
 _GIVING: Final = frozenset({StepKind.LOAD, StepKind.MAP, StepKind.REDUCE})
