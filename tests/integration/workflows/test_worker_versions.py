@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -125,15 +126,13 @@ async def versioned_server() -> AsyncGenerator[TemporalEndpoint]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(
-    versioned_server: TemporalEndpoint, tmp_path: Path, request: pytest.FixtureRequest
-) -> AsyncGenerator[World]:
+async def world(versioned_server: TemporalEndpoint, tmp_path: Path) -> AsyncGenerator[World]:
     ledger = MemoryLedger(SystemClock())
     agents = {AgentType("probe"): Probe, AgentType("monitoring"): Monitoring}
     shutdown = asyncio.Event()
     async with connect(versioned_server) as client, local_runner(ledger, agents, roots=[tmp_path]) as runner:
         running = asyncio.create_task(run_workers([dispatch_worker(client, DispatchActivities(runner))], shutdown))
-        name = f"colony-{abs(hash(request.node.name)) % 10_000}"
+        name = f"colony-{uuid.uuid4().hex[:12]}"
         try:
             yield World(client, versioned_server, ledger, runner, tmp_path, name)
         finally:
