@@ -14,7 +14,7 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Messenger
 from control.processes.tracing import Tracing, open_tracing
-from control.settings import load_settings
+from control.settings import load_settings, temporal_of
 from workflows.client import connect
 from workflows.engine import JobEngine, TemporalEngine
 from workflows.schedules import Schedules, TemporalSchedules
@@ -34,9 +34,14 @@ async def ledger_here(home: Path | None = None) -> AsyncGenerator[Ledger]:
 
 @asynccontextmanager
 async def temporal_here(tracing: Tracing | None = None, *, home: Path | None = None) -> AsyncGenerator[Client]:
-    """A client of the stack's Temporal; with `tracing`, what it starts belongs to a trace."""
+    """A client of the stack's Temporal; with `tracing`, what it starts belongs to a trace.
+
+    Raises `ConfigInvalid` also where the configuration wants encryption and the stack has no keys.
+    """
     interceptors = () if tracing is None else tracing.interceptors
-    async with connect(endpoints_here(home).temporal, interceptors=interceptors) as client:
+    endpoints = endpoints_here(home)
+    endpoint = temporal_of(endpoints, load_settings(endpoints).config)
+    async with connect(endpoint, interceptors=interceptors) as client:
         yield client
 
 

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from colony.config.built_in import BUILT_IN
-from colony.config.endpoints import Endpoints
+from colony.config.endpoints import Endpoints, TemporalEndpoint
 from colony.config.load import Loaded, load_config
 from colony.config.model import Config
+from colony.errors import ConfigInvalid
 from workflows.templates import with_templates
 
 
@@ -20,6 +21,23 @@ def load_settings(endpoints: Endpoints) -> Loaded:
 def load_file(path: Path | None) -> Loaded:
     """A configuration file over the built-in templates, under the environment."""
     return load_config(path, environment=os.environ, defaults=with_templates(BUILT_IN))
+
+
+def temporal_of(endpoints: Endpoints, config: Config) -> TemporalEndpoint:
+    """Where Temporal is, for whoever sends something there.
+
+    Raises `ConfigInvalid` where the configuration wants encryption and the endpoints name no keys: nobody may go on
+    without, and nobody alone with keys that the others of the stack do not have.
+    """
+    wanted = config.temporal.codec_key_file
+    if wanted and not endpoints.temporal.codec_key_file:
+        raise ConfigInvalid(
+            f"The configuration has Temporal's payloads encrypted (`temporal.codec_key_file: {wanted}`), "
+            f"but {endpoints.file} names no keys.",
+            remedy='Name the file there, too: `"temporal": {…, "codec_key_file": "PATH"}`. '
+            "Where `colony up` writes it: `colony down`, then `colony up`.",
+        )
+    return endpoints.temporal
 
 
 def data_roots(endpoints: Endpoints, config: Config) -> tuple[Path, ...]:

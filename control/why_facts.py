@@ -18,7 +18,7 @@ from colony.ledger.port import Ledger
 from colony.llm.gateway_client import open_gateway
 from control import session
 from control.llm_view import BackendState
-from control.settings import load_settings
+from control.settings import load_settings, temporal_of
 from control.why import JobFacts, Reason, why_job, why_task
 from ray_app.reconciler import LEADER
 from workflows.client import connect, job_progress
@@ -49,13 +49,21 @@ class Asked:
     gateway: GatewayEndpoint | None
     deployment: str = "colony"
     """Name of the Worker Deployment."""
+    versioning: bool = True
+    """Whether workers carry a version."""
 
 
 async def explain(name: str) -> Answered:
     """`explained` by the stack this command belongs to."""
     endpoints = session.endpoints_here()
-    deployment = load_settings(endpoints).config.temporal.deployment
-    asked = Asked(lambda: connect(endpoints.temporal, timeout=_SECONDS), endpoints.gateway, deployment)
+    config = load_settings(endpoints).config
+    temporal = temporal_of(endpoints, config)
+    asked = Asked(
+        lambda: connect(temporal, timeout=_SECONDS),
+        endpoints.gateway,
+        config.temporal.deployment,
+        config.temporal.versioning,
+    )
     async with session.ledger_here() as ledger:
         return await explained(ledger, asked, name)
 
@@ -125,13 +133,13 @@ async def _temporal(
             with reached():
                 pending = await pending_work(client, view.workflow_id)
                 queues = tuple([await queue_depth(client, queue) for queue in (DISPATCH_QUEUE, IO_QUEUE)])
-                progress = await _progress(client, asked.deployment, view, trouble)
+                progress = await _progress(client, asked, view, trouble)
     except ColonyError as error:
         trouble.append(error.message[:200])
     return progress, pending, queues
 
 
-async def _progress(client: Client, deployment: str, view: JobView, trouble: list[str]) -> Progress | None:
+async def _progress(client: Client, asked: Asked, view: JobView, trouble: list[str]) -> Progress | None:
     try:
         async with asyncio.timeout(_SECONDS):
             return await job_progress(client, view.workflow_id)
@@ -139,7 +147,8 @@ async def _progress(client: Client, deployment: str, view: JobView, trouble: lis
         said = "no worker answered in time"
     except ColonyError as error:
         said = error.message[:200]
-    trouble.append(await absent_version(client, deployment, view.workflow_id) or said)
+    absent = await absent_version(client, asked.deployment, view.workflow_id, versioning=asked.versioning)
+    trouble.append(absent or said)
     return None
 
 

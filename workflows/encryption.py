@@ -79,7 +79,7 @@ class EncryptionCodec(PayloadCodec):
         if key is None:
             raise Unreadable(
                 f"This was encrypted with the key {name!r}, which is not at hand.",
-                remedy="Add it to the file that `temporal.codec_key_file` names, after the first key.",
+                remedy="Add it, after the first key, to the file that `codec_key_file` in endpoints.json names.",
             )
         nonce, sealed = payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:]
         try:

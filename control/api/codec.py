@@ -59,7 +59,10 @@ class CodecRoutes:
 
     def _codec(self) -> PayloadCodec:
         if self._parts.codec is None:
-            raise NotFound("Nothing is encrypted here.", remedy="See `temporal.codec_key_file`.")
+            raise NotFound(
+                "Nothing is encrypted here.",
+                remedy="Name a key file in `temporal.codec_key_file` (without `colony up`: of endpoints.json).",
+            )
         return self._parts.codec
 
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from colony.config.api import ApiConfig
 from colony.config.endpoints import ApiEndpoint, Endpoints, home_from_environment, read_endpoints, read_secret
+from colony.config.model import Config
 from colony.errors import BadInput, ColonyError
 from colony.ledger.postgres import PostgresLedger, open_ledger
 from colony.ledger.submissions import SubmissionLedger
@@ -33,7 +34,7 @@ from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
 from control.processes.tracing import Tracing, open_tracing
 from control.retention import ages
-from control.settings import load_settings
+from control.settings import load_settings, temporal_of
 from control.why_facts import Asked
 from workflows.client import connect_later
 from workflows.engine import TemporalEngine
@@ -55,18 +56,20 @@ async def main() -> None:
     endpoint = endpoints.api
     if endpoint is None:
         raise BadInput("The stack was started by a version without an API.", remedy="Run `colony down`, `colony up`.")
+    settings = load_settings(endpoints).config
+    temporal_of(endpoints, settings)  # before anything is opened
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         ledger = await enter_when_available(
             stack, "postgres", lambda: open_ledger(endpoints.postgres, pool_size=8, name="api")
         )
         owner = await stack.enter_async_context(task_owner())
-        tracing = await stack.enter_async_context(open_tracing(endpoints, load_settings(endpoints).config, "api"))
-        parts = await _parts(endpoints, ledger, owner, tracing)
-        settings = _settings(endpoint, parts.config.api, endpoints.temporal.ui)
+        tracing = await stack.enter_async_context(open_tracing(endpoints, settings, "api"))
+        parts = await _parts(endpoints, settings, ledger, owner, tracing)
+        edge = _settings(endpoint, parts.config.api, endpoints.temporal.ui)
         listener = stack.enter_context(listen(endpoint.host, urlsplit(endpoint.url).port or 80))
         config = uvicorn.Config(
-            build_app(parts, settings, tracing.tracer),
+            build_app(parts, edge, tracing.tracer),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -87,10 +90,11 @@ async def main() -> None:
             raise owner.failed.result()
 
 
-async def _parts(endpoints: Endpoints, ledger: PostgresLedger, owner: TaskOwner, tracing: Tracing) -> Parts:
+async def _parts(
+    endpoints: Endpoints, config: Config, ledger: PostgresLedger, owner: TaskOwner, tracing: Tracing
+) -> Parts:
     """Connections; the bus and the registry may come later, Temporal whenever it answers."""
-    config = load_settings(endpoints).config
-    client = await connect_later(endpoints.temporal, interceptors=tracing.interceptors)
+    client = await connect_later(temporal_of(endpoints, config), interceptors=tracing.interceptors)
     engine = TemporalEngine(client)
     outbox = Outbox(ledger, engine)
     messenger, registry = Slot[Messenger]("the bus"), Slot[Registry]("the registry")

@@ -19,7 +19,7 @@ from control.processes.opening import enter_when_available, shards_owned
 from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
 from control.processes.tracing import open_tracing
-from control.settings import load_settings
+from control.settings import load_settings, temporal_of
 from ray_app.connect import open_ray_hosts
 from ray_app.fleet import HostBatchRunner
 from ray_app.gateway.keeper import open_keeper
@@ -36,6 +36,7 @@ async def main() -> None:
     log_to_stdout("dispatcher")
     endpoints = read_endpoints(home)
     config = load_settings(endpoints).config
+    temporal = temporal_of(endpoints, config)
     async with AsyncExitStack() as stack:
         hosts = await enter_when_available(stack, "ray", lambda: open_ray_hosts(endpoints))
         stop = stop_on_signals()
@@ -53,7 +54,7 @@ async def main() -> None:
         registry = await enter_when_available(stack, "registry", lambda: open_registry(endpoints, role="dispatcher"))
         tracing = await stack.enter_async_context(open_tracing(endpoints, config, "dispatcher"))
         client = await enter_when_available(
-            stack, "temporal", lambda: connect(endpoints.temporal, interceptors=tracing.interceptors)
+            stack, "temporal", lambda: connect(temporal, interceptors=tracing.interceptors)
         )
         owner = await stack.enter_async_context(task_owner())
         reconciler = await stack.enter_async_context(open_reconciler(ledger, hosts, registry, messenger, config))

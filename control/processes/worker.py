@@ -26,7 +26,7 @@ from control.processes.ready import ready_and_beating
 from control.processes.signals import stop_on_signals
 from control.processes.tracing import open_tracing
 from control.retention import retain
-from control.settings import data_roots, load_settings
+from control.settings import data_roots, load_settings, temporal_of
 from ray_app.reconciler import LEADER
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
@@ -35,7 +35,7 @@ from workflows.builds import deployment_of
 from workflows.client import connect
 from workflows.closing import OrphanCloser
 from workflows.coded import load_workflow_classes
-from workflows.promotion import Promoter, leave_versions
+from workflows.promotion import Leaver, Promoter, Rounds
 from workflows.worker import io_worker, run_workers, workflow_worker
 
 _log = structlog.get_logger(__name__)
@@ -71,23 +71,42 @@ async def take_jobs(
     client: Client, config: TemporalConfig, version: WorkerDeploymentConfig | None, owner: TaskOwner, *, alone: bool
 ) -> None:
     """Have new jobs come to the workers of this process; returns once they do, or another version rightly gets them."""
+    rounds: Rounds
     if version is None:
-        try:
-            await leave_versions(client, config.deployment)
-        except ColonyError as error:
-            _log.warning("workers without a version may get no jobs", error=str(error))
+        rounds = Leaver(client, config.deployment, alone=alone)
     elif config.promote == "auto":
-        promoter = Promoter(client, config.deployment, version.version.build_id, alone=alone)
-        owner.start(promoter.run(), name="promotion")
-        await promoter.wait()
+        rounds = Promoter(client, config.deployment, version.version.build_id, alone=alone)
+    else:
+        return
+    owner.start(rounds.run(), name="promotion")
+    await rounds.wait()
+
+
+async def until_ended(
+    home: Path, running: asyncio.Task[None], decided: asyncio.Task[None], owner: TaskOwner, stop: asyncio.Event
+) -> None:
+    """Say that the worker is ready once that is `decided`, and stay so until it stops.
+
+    Raises what a background task of `owner` failed with: nobody would do its work any more, so the process is to be
+    started anew; and what the workers failed with.
+    """
+    ends = {running, owner.failed}
+    await asyncio.wait({*ends, decided}, return_when=asyncio.FIRST_COMPLETED)
+    async with ready_and_beating(home, "worker"):
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        await running
+    if owner.failed.done():
+        raise owner.failed.result()
 
 
 async def main() -> None:
-    """Run until SIGTERM."""
+    """Run until SIGTERM; end with an error when a background task does, to be started anew."""
     home = home_from_environment()
     log_to_stdout("worker")
     endpoints = read_endpoints(home)
     config = load_settings(endpoints).config
+    temporal = temporal_of(endpoints, config)
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         ledger = await enter_when_available(
@@ -98,7 +117,7 @@ async def main() -> None:
         )
         tracing = await stack.enter_async_context(open_tracing(endpoints, config, "worker"))
         client = await enter_when_available(
-            stack, "temporal", lambda: connect(endpoints.temporal, interceptors=tracing.interceptors)
+            stack, "temporal", lambda: connect(temporal, interceptors=tracing.interceptors)
         )
         activities = IoActivities(
             ledger=ledger,
@@ -133,9 +152,7 @@ async def main() -> None:
         decided = owner.start(
             take_jobs(client, config.temporal, version, owner, alone=endpoints.temporal.own), name="version"
         )
-        await asyncio.wait({running, decided}, return_when=asyncio.FIRST_COMPLETED)
-        async with ready_and_beating(home, "worker"):
-            await running
+        await until_ended(home, running, decided, owner, stop)
 
 
 if __name__ == "__main__":
