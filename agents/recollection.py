@@ -6,20 +6,28 @@ Errors that may pass are raised, so that the task is tried again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+import orjson
+import structlog
 
 from agents.base import AgentContext, AgentTask
 from agents.skills.content_alike import fingerprint, shared_share
 from agents.skills.content_post import Passage, Post
 from colony.contracts import Frozen
-from colony.errors import BudgetSpent, ModelRefused, NoMemory, NotPermitted
+from colony.errors import BadInput, BudgetSpent, ModelRefused, NoMemory, NotPermitted
+from colony.ledger.validation import storable
+from colony.memory.agent_memory import MOST_DATA
 from colony.memory.contracts import MOST_AT_ONCE, Note, Remembered
 
 PASSAGE: Final = "passage"
 POST: Final = "post"
 
+_log = structlog.get_logger(__name__)
+
 _ABSENT: Final = (NoMemory, ModelRefused, BudgetSpent, NotPermitted)
+_TITLE: Final = 300
 _MOST_MARKS: Final = 500
 _COMPARED: Final = 30
 _WORTH_COMPARING: Final = 0.5
@@ -30,13 +38,38 @@ async def remember(task: AgentTask, ctx: AgentContext, notes: Sequence[Note]) ->
     """Add to the memory of the job what fits there; False where there is no memory, or no job."""
     if not task.job or not notes or not ctx.memory.enabled:
         return False
-    fitting = [note for note in notes if note.text.strip() and len(note.text) <= ctx.memory.max_text]
+    fitting = [note for note in notes if note.text.strip() and _fits(note, ctx.memory.max_text)]
     try:
         for at in range(0, len(fitting), MOST_AT_ONCE):
             await ctx.memory.add_all(fitting[at : at + MOST_AT_ONCE])
     except _ABSENT:
         return False
+    except BadInput as error:
+        _log.warning("not remembered", action=task.action[:64], job=task.job, reason=str(error)[:300])
+        return False
     return True
+
+
+def note_of(text: str, label: str, key: str, data: Mapping[str, Any]) -> Note:
+    """A note with what no database keeps replaced, under a key of 500 characters at most."""
+    plain = {name: _plain(value) for name, value in data.items()}
+    return Note(text=storable(text), label=label, key=storable(key[:500]), data=plain)
+
+
+def _plain(value: Any) -> Any:
+    """JSON whose texts a database can hold."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[Any, Any]", value)
+        return {storable(str(name)): _plain(each) for name, each in fields.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in cast("Sequence[Any]", value)]
+    return value
+
+
+def _fits(note: Note, most: int) -> bool:
+    return len(note.text) <= most and len(orjson.dumps(note.data)) <= MOST_DATA
 
 
 async def recalled(
@@ -49,16 +82,19 @@ async def recalled(
         return await ctx.memory.search(query, label=label, limit=limit, least=least)
     except _ABSENT:
         return []
+    except BadInput as error:
+        _log.warning("not recalled", action=task.action[:64], job=task.job, reason=str(error)[:300])
+        return []
 
 
 async def remember_passages(task: AgentTask, ctx: AgentContext, passages: Sequence[Passage]) -> None:
     """Passages of a corpus, each once in a job however many topics they were found for."""
     notes = [
-        Note(
-            text=passage.text,
-            label=PASSAGE,
-            key=f"passage {passage.source} {passage.place}"[:500],
-            data=passage.model_dump(mode="json", exclude={"text", "number", "score"}),
+        note_of(
+            passage.text,
+            PASSAGE,
+            f"passage {passage.place} {passage.source}",
+            passage.model_dump(mode="json", exclude={"text", "number", "score"}),
         )
         for passage in passages
     ]
@@ -110,11 +146,17 @@ async def remember_post(
     cited = {sentence.cites for sentence in post.all_sentences()}
     data: dict[str, Any] = {
         "draft": list(draft),
-        "title": post.title,
+        "title": post.title[:_TITLE],
         "marks": fingerprint(text)[:_MOST_MARKS],
-        "passages": [[each.source, each.place] for each in passages if each.number in cited],
+        "passages": [],
     }
-    note = Note(text=text[: ctx.memory.max_text], label=POST, key=f"post {draft.step} {draft.seq}", data=data)
+    room = MOST_DATA - len(orjson.dumps(_plain(data)))
+    for place in ([storable(each.source), each.place] for each in passages if each.number in cited):
+        room -= len(orjson.dumps(place)) + 1
+        if room < 0:  # names of sources may be long: those cited first count
+            break
+        data["passages"].append(place)
+    note = note_of(text[: ctx.memory.max_text], POST, f"post {draft.step} {draft.seq}", data)
     await remember(task, ctx, [note])
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import gather
 from agents.fields import list_of, parameters, text_of, unknown_action
-from agents.recollection import PASSAGE, recalled, remember
+from agents.recollection import PASSAGE, note_of, recalled, remember
 from agents.skills.chunks import chunk_text
 from agents.skills.phrases import keyphrases
 from agents.skills.ranking import Hit, Passage, rank, terms
@@ -130,7 +130,7 @@ async def _recall(task: AgentTask, ctx: AgentContext, limit: int) -> dict[str, A
 
 def _note(cited: Mapping[str, Any]) -> Note:
     data = {name: cited[name] for name in ("source", "start", "end")}
-    return Note(text=cited["text"], label=PASSAGE, data=data, key="passage {source} {start} {end}".format(**data)[:500])
+    return note_of(cited["text"], PASSAGE, "passage {start} {end} {source}".format(**data), data)
 
 
 def _cited(hit: Hit) -> dict[str, Any]:

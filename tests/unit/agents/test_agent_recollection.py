@@ -11,10 +11,12 @@ import pytest
 from agents.analysis import Analysis
 from agents.base import AgentTask
 from agents.processing import Processing
+from agents.recollection import Draft, remember_post
 from agents.research import Research
+from agents.skills.content_post import Passage, Post, Section, Sentence
 from colony.clock import ManualClock
 from colony.config.memory import MemoryConfig
-from colony.errors import BudgetSpent, ColonyError, ModelRefused, NoMemory, Unavailable
+from colony.errors import BadInput, BudgetSpent, ColonyError, ModelRefused, NoMemory, Unavailable
 from colony.ledger.memory import MemoryLedger
 from colony.llm.port import Caller
 from colony.memory.agent_memory import AgentMemory, MemoryParts, Rememberer, local_memory
@@ -154,6 +156,67 @@ async def test_values_of_a_version_before_memory_go_through() -> None:
     assert (await revised(bench, dict(check.value), 0))["check"]["faults"] == []
 
 
+# --- what cannot be kept as it is
+
+
+async def test_characters_that_no_database_keeps_do_not_fail_a_task() -> None:
+    bench = Bench()
+    passages = [{"source": "a\0\ud800", "text": "Slugs eat\0 lettuce \ud800 at night."}, "Worms eat leaves."]
+    asked = work("search", {"query": "slugs lettuce worms", "passages": passages}, remember=True)
+    assert len((await Research().handle(asked, as_context(bench))).value["hits"]) == 2
+    found = await Research().handle(work("recall", {"query": "Slugs eat lettuce"}), as_context(bench))
+    assert found.value["hits"][0]["text"] == "Slugs eat\ufffd lettuce ? at night."
+
+
+async def test_what_is_too_long_to_be_kept_is_left_out_and_the_rest_is_remembered() -> None:
+    bench = Bench()
+    passages = [{"source": "s" * 20_000, "text": "Slugs eat lettuce at night."}, "Slugs eat leaves at night."]
+    asked = work("search", {"query": "slugs", "passages": passages}, remember=True)
+    assert len((await Research().handle(asked, as_context(bench))).value["hits"]) == 2
+    found = await Research().handle(work("recall", {"query": "slugs at night"}), as_context(bench))
+    assert [hit["text"] for hit in found.value["hits"]] == ["Slugs eat leaves at night."]
+
+
+async def test_passages_of_one_long_address_are_kept_apart() -> None:
+    bench = Bench()
+    text = "Slugs eat lettuce at night, when it is damp. " * 3 + "Worms eat leaves that fall in autumn. " * 3
+    asked = work(
+        "search",
+        {"query": "slugs worms", "passages": [{"source": "s" * 600, "text": text}]},
+        passage=140,
+        overlap=0,
+        remember=True,
+    )
+    hits = (await Research().handle(asked, as_context(bench))).value["hits"]
+    assert len(await bench.memory.search("slugs worms", least=-1.0, limit=9)) == len(hits) > 1
+
+
+async def test_a_post_of_long_citations_is_remembered_with_as_many_as_fit() -> None:
+    lines = [[" ".join(f"w{part}x{line}y{word}" for word in range(100)) for line in range(30)] for part in range(2)]
+    bench = Bench()
+    for seq, said in enumerate((lines[0], lines[0][:20] + lines[1][:10])):
+        sentences = tuple(Sentence(text=text, cites=number) for number, text in enumerate(said))
+        passages = [
+            Passage(
+                number=number,
+                source=f"{number} {'é' * 900}",
+                title="",
+                heading="",
+                line=1,
+                place=number,
+                opens=False,
+                text=text,
+                score=1.0,
+            )
+            for number, text in enumerate(said)
+        ]
+        one = Post(title="Long" * 500, date="2026-01-01", lead=Section(sentences=sentences))
+        await remember_post(work("draft_post", {}), as_context(bench), Draft(1, seq), one, passages)
+    kept = await bench.memory.search(lines[0][0], label="post")
+    assert len(kept) == 2
+    assert all(1 <= len(each.data["passages"]) < 30 for each in kept)
+
+
 # --- without a memory
 
 
@@ -180,9 +243,10 @@ def memory_with(error: ColonyError, **settings: Any) -> AgentMemory:
         memory_with(NoMemory("no pgvector")),
         memory_with(ModelRefused("no such model")),
         memory_with(BudgetSpent("no tokens")),
+        memory_with(BadInput("no such text")),
         memory_with(Unavailable("never asked"), enabled=False),
     ],
-    ids=["no pgvector", "refused", "no budget", "switched off"],
+    ids=["no pgvector", "refused", "no budget", "not taken", "switched off"],
 )
 async def test_work_goes_on_without_a_memory(memory: AgentMemory) -> None:
     with_memory, without = Bench(files=FILES), Bench(files=FILES, memory=memory)
