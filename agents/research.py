@@ -32,6 +32,8 @@ class _Search(Frozen):
     passage: int = Field(default=600, ge=80, le=4_000)
     """Characters of a passage at most."""
     overlap: int = Field(default=120, ge=0)
+    remember: bool = False
+    """Whether the job remembers what is found, for a step that recalls it: one more write for each task."""
 
 
 class Research:
@@ -41,7 +43,7 @@ class Research:
         "search": "finds the passages of the given files, urls or passages that match a query best",
         "extract": "quotes the sentences of the sources that answer a query, each with a citation",
         "summarise": "picks the sentences of the sources that say most",
-        "recall": "finds again what this job has cited on a query, whichever agent did",
+        "recall": "finds again what steps of this job with `remember: true` have cited on a query",
         "gather": "finds the passages of a corpus that speak of the topic of a post",
         "write_copy": "words what the brief of a website leaves open on one page",
     }
@@ -63,7 +65,8 @@ class Research:
             return AgentResult(value={"searched": len(sources), **_summary(_sentences(sources), wanted.limit)})
         pieces = _passages(sources, wanted) if task.action == "search" else _sentences(sources)
         hits = [_cited(hit) for hit in rank(query, pieces, limit=wanted.limit)]
-        await remember(task, ctx, [_note(hit) for hit in hits])
+        if wanted.remember:
+            await remember(task, ctx, [_note(hit) for hit in hits])
         name = "hits" if task.action == "search" else "quotes"
         return AgentResult(value={"query": query, "searched": len(sources), name: hits})
 

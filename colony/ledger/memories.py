@@ -14,8 +14,8 @@ class MemoriesLedger(Protocol):
     async def put_memories(self, scope: Scope, embedder: str, rows: Sequence[MemoryRow], keep: Keep) -> int:
         """Add entries, all or none; returns how many were new.
 
-        An id that is there is written anew; its age and use count from now. Then forgets what is beyond `keep`: of
-        equal use or age the last ones added stay. The vectors must have one length.
+        An id that is there is written anew; its age and use count from now. Then forgets what is beyond `keep`, once
+        there are more than `keep.most`: of equal use or age the last ones added stay. The vectors must have one length.
         """
         ...
 

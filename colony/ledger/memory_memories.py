@@ -30,7 +30,7 @@ class MemoryMemories:
             await self.forget_memories(scope, age=keep.age)
         mine = [entry for entry in table.values() if entry.scope == scope]
         mine.sort(key=lambda entry: entry.used if keep.least_used else entry.added, reverse=True)
-        for entry in mine[keep.entries :]:
+        for entry in mine[keep.entries :] if len(mine) > keep.most else ():
             del table[entry.row.memory]
         return fresh
 

@@ -108,6 +108,11 @@ class Keep(NamedTuple):
     age: float | None = None
     """Seconds since it was added after which an entry is forgotten; None for never."""
 
+    @property
+    def most(self) -> int:
+        """Entries that a scope may have before it is trimmed to `entries`: a twentieth more, so that not every call trims."""
+        return self.entries + self.entries // 20
+
 
 class ScopeSize(NamedTuple):
     """What one embedder's entries in a scope come to."""

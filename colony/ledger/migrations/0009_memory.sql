@@ -41,7 +41,8 @@ EXCEPTION
 END $$;
 
 -- Add entries to a scope, then forget what is beyond its bounds; how many were new. One writer of a scope at a time:
--- so its bound holds, and no two wait for each other.
+-- so its bound holds, and no two wait for each other. A full scope is trimmed once it is a twentieth above its bound,
+-- not at each call.
 CREATE FUNCTION put_memories(
     p_kind text, p_name text, p_embedder text, p_dimensions integer,
     p_ids bytea[], p_labels text[], p_agents text[], p_texts text[], p_data bytea[], p_vectors text[],
@@ -72,7 +73,7 @@ BEGIN
            AND m.added_at <= clock_timestamp() - make_interval(secs => p_age);
     END IF;
     SELECT count(*) INTO v_held FROM memory m WHERE m.scope_kind = p_kind AND m.scope_name = p_name;
-    IF v_held > p_entries THEN
+    IF v_held > p_entries + p_entries / 20 THEN
         DELETE FROM memory WHERE memory.memory = ANY (ARRAY(
             SELECT m.memory FROM memory m WHERE m.scope_kind = p_kind AND m.scope_name = p_name
              ORDER BY CASE WHEN p_least_used THEN m.used_at ELSE m.added_at END, m.memory

@@ -122,6 +122,16 @@ async def test_or_what_was_added_first(ledger: Ledger) -> None:
     assert sorted(await found(ledger, clock_hand(0))) == ["at 2", "at 3", "at 4"]
 
 
+async def test_a_full_scope_is_trimmed_once_it_is_a_twentieth_above_its_bound(ledger: Ledger) -> None:
+    keep = Keep(entries=40, least_used=False)
+    held: list[int] = []
+    for hour in range(44):
+        await put(ledger, [row(f"at {hour}", clock_hand(hour))], keep=keep)
+        held.append(len(await ledger.memories(SHARED, 100)))
+    assert held == [*range(1, 43), 40, 41]
+    assert {entry.text for entry in await ledger.memories(SHARED, 100)} == {f"at {hour}" for hour in range(3, 44)}
+
+
 async def test_a_bound_is_that_of_one_scope(ledger: Ledger) -> None:
     keep = Keep(entries=2)
     await put(ledger, [row("mine", clock_hand(1), scope=MINE)], scope=MINE, keep=keep)

@@ -60,7 +60,8 @@ def cited(value: Value) -> set[tuple[str, int]]:
 
 async def test_what_one_agent_cited_another_finds_again() -> None:
     bench = Bench(files=FILES)
-    asked = work("search", {"query": "how to stop slugs", "files": ["corpus/slugs.md", "corpus/soil.md"]})
+    wanted = {"query": "how to stop slugs", "files": ["corpus/slugs.md", "corpus/soil.md"]}
+    asked = work("search", wanted, remember=True)
     hits = (await Research().handle(asked, as_context(bench))).value["hits"]
     again = await Research().handle(work("recall", {"query": "slugs at night"}), as_context(bench))
     best = again.value["hits"][0]
@@ -70,6 +71,17 @@ async def test_what_one_agent_cited_another_finds_again() -> None:
     assert best["source"] == "corpus/slugs.md"
     nothing = await Research().handle(work("recall", {"query": "interest rates of banks"}), as_context(bench))
     assert nothing.value["hits"] == []
+
+
+@pytest.mark.parametrize("action", ["search", "extract"])
+async def test_a_step_that_does_not_ask_for_it_writes_nothing_to_memory(action: str) -> None:
+    ledger = MemoryLedger(ManualClock())
+    bench = Bench(files=FILES, memory=local_memory(ledger, Caller(agent="a", job="job-key")))
+    payload = {"query": "slugs", "files": ["corpus/slugs.md"]}
+    await Research().handle(work(action, payload), as_context(bench))
+    assert await ledger.memory_scopes() == []
+    await Research().handle(work(action, payload, remember=True), as_context(bench))
+    assert await ledger.memory_scopes() != []
 
 
 async def test_a_passage_is_remembered_once_however_many_topics_it_is_for() -> None:
@@ -87,7 +99,8 @@ async def test_a_passage_is_remembered_once_however_many_topics_it_is_for() -> N
 async def test_work_outside_of_a_job_is_not_remembered() -> None:
     ledger = MemoryLedger(ManualClock())
     bench = Bench(files=FILES, memory=local_memory(ledger, Caller(agent="a")))
-    message = AgentTask(action="search", payload={"query": "slugs", "files": ["corpus/slugs.md"]})
+    given = {"query": "slugs", "files": ["corpus/slugs.md"]}
+    message = AgentTask(action="search", payload=given, parameters={"remember": True})
     assert (await Research().handle(message, as_context(bench))).value["hits"]
     recall = AgentTask(action="recall", payload={"query": "slugs"})
     assert (await Research().handle(recall, as_context(bench))).value["hits"] == []
@@ -254,7 +267,7 @@ async def test_work_goes_on_without_a_memory(memory: AgentMemory) -> None:
     _, draft, check = await post(without, "making compost", 0)
     assert draft["post"] == expected["post"]
     assert check["check"]["faults"] == []
-    asked = work("search", {"query": "slugs", "files": ["corpus/slugs.md"]})
+    asked = work("search", {"query": "slugs", "files": ["corpus/slugs.md"]}, remember=True)
     assert (await Research().handle(asked, as_context(without))).value["hits"]
     recall = await Research().handle(work("recall", {"query": "slugs"}), as_context(without))
     assert recall.value == {"query": "slugs", "hits": []}
