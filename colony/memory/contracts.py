@@ -110,7 +110,7 @@ class Keep(NamedTuple):
 
     @property
     def most(self) -> int:
-        """Entries that a scope may have before it is trimmed to `entries`: a twentieth more, so that not every call trims."""
+        """Entries a scope may have before it is trimmed to `entries`: a twentieth more, so that few calls trim."""
         return self.entries + self.entries // 20
 
 
