@@ -6,15 +6,20 @@ from datetime import timedelta
 from typing import Any, Final
 
 from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
+from temporalio.converter import DataConverter
+from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from colony.contracts import Frozen
-from colony.errors import NotFound, Unavailable
+from colony.errors import ColonyError, NotFound, Unavailable
 
 _RPC: Final = timedelta(seconds=5)
+_UNREAD: Final = "Failure error"
+"""What the SDK says for a failure without a message."""
 
 
 class PendingWork(Frozen):
@@ -51,11 +56,11 @@ async def pending_work(client: Client, workflow_id: str) -> tuple[PendingWork, .
         found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC)
     except RPCError as error:
         raise _error(error) from error
-    return tuple(pending_of(each) for each in found.raw_description.pending_activities)
+    return tuple([await pending_of(each, client.data_converter) for each in found.raw_description.pending_activities])
 
 
-def pending_of(info: Any) -> PendingWork:
-    """One `PendingActivityInfo` of Temporal. Pure."""
+async def pending_of(info: Any, converter: DataConverter) -> PendingWork:
+    """One `PendingActivityInfo` of Temporal; `converter` reads what its last attempt failed with."""
     running = info.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
     again = None
     if not running and info.attempt > 1 and info.HasField("next_attempt_schedule_time"):
@@ -67,8 +72,24 @@ def pending_of(info: Any) -> PendingWork:
         attempt=max(1, info.attempt),
         since=began.ToMicroseconds() / 1e6,
         next_at=again,
-        failure=info.last_failure.message[:200] if info.HasField("last_failure") else "",
+        failure=(await _said(info.last_failure, converter))[:200] if info.HasField("last_failure") else "",
     )
+
+
+async def _said(failure: Failure, converter: DataConverter) -> str:
+    """The message of a failure; its type where the message cannot be read here."""
+    if not failure.HasField("encoded_attributes"):
+        return failure.message
+    # Without the details: nobody asks for them, and they may be of a kind that is not known here.
+    sealed = Failure(encoded_attributes=failure.encoded_attributes)
+    try:
+        decoded = await converter.decode_failure(sealed)
+    except (ColonyError, RuntimeError, TypeError, ValueError):
+        decoded = None  # of a key that is not at hand
+    if isinstance(decoded, FailureError) and decoded.message != _UNREAD:
+        return decoded.message
+    kind = failure.WhichOneof("failure_info") or "failure"
+    return failure.application_failure_info.type or kind.removesuffix("_failure_info")
 
 
 async def queue_depth(client: Client, queue: str, *, activities: bool = True) -> QueueDepth:
