@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
@@ -17,11 +18,39 @@ _MOST_TURNS: Final = 40
 _LEAST_LETTERS: Final = 200
 _DEEPEST: Final = 64
 
+_LONGEST_NAME: Final = 100
+
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SECRET_NAME: Final = re.compile(
-    r"(?i)(?:^|[_\-.])(?:pass(?:word|wd|phrase)|secret|token|credentials?|authorization|cookie|"
-    r"api[_\-]?key|private[_\-]?key|access[_\-]?key)s?$|(?:secret|password|apikey)$"
+    r"(?:^|_)(?:pass|pwd|credential|cookie|authorization|pass(?:wd|phrase)|"
+    r"(?:api|private|access|secret|signing|encryption)_?key|(?:access|auth|refresh|session|api|bearer)_?token)s?$|"
+    r"(?:secret|password)s?$|(?:apikey|token)$"
 )
-_NAMES: Final = (("api", "key"), ("access", "key"), ("access", "token"), ("auth", "token"), ("client", "secret"))
+_COUNTED: Final = re.compile(r"(?:^|_)tokens$")
+"""Many tokens are more often words than secrets: only a text below such a name is hidden."""
+
+# Names that only secrets have, and names that prose has too: after those, what looks like a word stays.
+_SURE: Final = (
+    r"(?:pass(?:word|wd|phrase)s?|(?<=[_\-])(?:pass|pwd)|(?:api|access|private|secret|signing|encryption)[_\-]?keys?|"
+    r"client[_\-]?secrets?|(?:access|auth|refresh|session|api|bearer)[_\-]?tokens?)"
+)
+_LIKELY: Final = r"(?:secret|token|cookie|credentials?|authorization|api key|access key)"
+_QUOTED: Final = (
+    r"(?:(?<=\\[\"'])(?:\\{2,7}[\"']|\\\\|[^\"'\\\n]){1,4000}|"
+    r"(?<!\\)(?<=\")(?:\\.|[^\"\\\n]){1,4000}|(?<!\\)(?<=')(?:\\.|[^\"'\\\n]){1,4000})"
+)
+_BARE: Final = r"(?:[^\s\"'\\,;]|[,;](?=[^\s\"'\\]))"
+_IS: Final = r"\\{0,7}[\"']?\s?"
+_WORDS: Final = ("password", "passwd", "passphrase", "_pass", "-pass", "_pwd", "-pwd", "secret", "token")
+_KEYS: Final = tuple(
+    f"{one}{mark}key" for one in ("api", "access", "private", "signing", "encryption") for mark in ("", "_", "-", " ")
+)
+
+
+def _assigned(name: str, bare: str) -> re.Pattern[str]:
+    """`name = value` and `name: value`, also as JSON, and as JSON in JSON. Every repetition is bounded."""
+    return re.compile(rf"(?i)({name}{_IS}(?:=(?![=>])|:)\s?(?:\\{{0,7}}[\"'])?)(?:{_QUOTED}|(?<![\"']){bare})")
+
 
 # What a text must hold, in small letters, before it is worth a look with the pattern: most texts hold nothing of it.
 _SECRETS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
@@ -32,24 +61,41 @@ _SECRETS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
         ),
         HIDDEN,
     ),
-    (("://",), re.compile(r"(://[^\s/:@\"']{1,200}:)[^\s/@\"']{1,200}@"), rf"\1{HIDDEN}@"),
+    # Up to the last @ before the host: a password may hold one.
+    (("://",), re.compile(r"(://[^\s/:@\"'\[]{0,200}:)[^\s/\"']{1,200}@"), rf"\1{HIDDEN}@"),
     (
-        ("bearer", "basic"),
-        re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=\-]{12,}"),
-        rf"\1 {HIDDEN}",
+        ("authorization",),
+        re.compile(
+            r"(?i)(authorization\\{0,7}[\"']?\s?[:=]\s?\\{0,7}[\"']?(?:bearer|basic|token|digest|apikey)\s)"
+            r"\s?[^\s\"'\\]{6,}"
+        ),
+        rf"\1{HIDDEN}",
     ),
     (
-        ("password", "passwd", "passphrase", *(f"{one}{mark}{two}" for one, two in _NAMES for mark in ("", "_", "-"))),
+        ("bearer", "basic"),
         re.compile(
-            r"(?i)\b(pass(?:word|wd|phrase)|client[_-]?secret|api[_-]?key|access[_-]?(?:key|token)|auth[_-]?token)"
-            r"(\\?[\"']?\s?[:=]\s?\\?[\"']?)[^\s\"',;\\]{6,}"
+            r"((?i:bearer\s{1,4})(?=[^\s\"']{0,200}(?:[0-9]|[a-z][A-Z])|[^\s\"']{16})|"
+            r"(?i:basic\s{1,4})(?=[^\s\"']{0,200}(?:[0-9]|[a-z][A-Z])|[^\s\"']{24}))[A-Za-z0-9._~+/=\-]{12,}"
         ),
-        rf"\1\2{HIDDEN}",
+        rf"\1{HIDDEN}",
+    ),
+    (
+        ("cookie:",),
+        re.compile(r"(?i)(cookie:\s?)(?=[^\s=\"'\\]{1,200}=)[^\r\n\"\\]{1,8000}"),
+        rf"\1{HIDDEN}",
+    ),
+    ((*_WORDS, *_KEYS), _assigned(_SURE, rf"(?:(?:(?<==)|(?<==\s)){_BARE}{{3}}|{_BARE}{{6}}){_BARE}*"), rf"\1{HIDDEN}"),
+    (
+        ("secret", "token", "cookie", "credential", "authorization", "api key", "access key"),
+        _assigned(
+            _LIKELY, rf"(?:(?:(?<==)|(?<==\s)){_BARE}{{6}}|(?={_BARE}{{0,40}}[0-9]){_BARE}{{6}}|{_BARE}{{20}}){_BARE}*"
+        ),
+        rf"\1{HIDDEN}",
     ),
     (
         ("sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "akia", "asia", "aiza", "eyj"),
         re.compile(
-            r"\b(?:sk-[A-Za-z0-9_\-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|"
+            r"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_\-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|"
             r"glpat-[A-Za-z0-9_\-]{16,}|xox[abprs]-[A-Za-z0-9\-]{10,}|A[KS]IA[A-Z0-9]{16}|AIza[A-Za-z0-9_\-]{30,}|"
             r"eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]+)"
         ),
@@ -63,7 +109,7 @@ class Quote(NamedTuple):
 
     text: str
     cut: int = 0
-    """Letters left out."""
+    """Letters left out; of a very large payload at least so many."""
 
 
 def quoted(text: str, most: int) -> Quote:
@@ -71,26 +117,20 @@ def quoted(text: str, most: int) -> Quote:
 
     What was left out is marked in its place.
     """
-    # A secret that the first cut splits lies where the second one cuts again: no half of it stays.
-    rough, left_out = _cut(text, 2 * most) if len(text) > 4 * most else (text, 0)
-    small = rough.lower()
-    for signs, pattern, instead in _SECRETS:
-        if any(sign in small for sign in signs):
-            rough = pattern.sub(instead, rough)
-    if len(rough) <= most:
-        return Quote(f"{rough}{_mark(left_out)}" if left_out else rough, left_out)
-    head, tail = _ends(most)
-    left_out += len(rough) - most
-    return Quote(f"{rough[:head]}{_mark(left_out)}{rough[len(rough) - tail :]}", left_out)
+    return _quoted(text, most, 0)
 
 
 def quoted_payload(payload: Any, most: int) -> Quote:
-    """A payload as JSON without secrets; text that is no JSON any more where it was cut."""
+    """A payload as JSON without secrets; text that is no JSON any more where it was cut.
+
+    Of a large one only about the first 4 * `most` letters are looked at.
+    """
+    walk = Walk(4 * most)
     try:
-        text = orjson.dumps(_hidden(payload, 0), option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+        text = orjson.dumps(walk.hidden(payload), option=orjson.OPT_NON_STR_KEYS, default=str).decode()
     except (TypeError, ValueError, RecursionError) as error:
         text = f"(no JSON: {type(error).__name__})"
-    return quoted(text, most)
+    return _quoted(text, most, walk.left_out)
 
 
 def quoted_turns(turns: Sequence[ChatMessage], most: int) -> Quote:
@@ -113,6 +153,21 @@ def quoted_turns(turns: Sequence[ChatMessage], most: int) -> Quote:
         # A lone surrogate is no JSON.
         found.append({"role": turn.role, "content": quote.text.encode("utf-8", "replace").decode()})
     return Quote(orjson.dumps(found).decode(), left_out)
+
+
+def _quoted(text: str, most: int, left_out: int) -> Quote:
+    # A secret that the first cut splits lies where the second one cuts again: no half of it stays.
+    rough, more = _cut(text, 2 * most) if len(text) > 4 * most else (text, 0)
+    left_out += more
+    small = rough.lower()
+    for signs, pattern, instead in _SECRETS:
+        if any(sign in small for sign in signs):
+            rough = pattern.sub(instead, rough)
+    if len(rough) <= most:
+        return Quote(f"{rough}{_mark(left_out)}" if left_out else rough, left_out)
+    head, tail = _ends(most)
+    left_out += len(rough) - most
+    return Quote(f"{rough[:head]}{_mark(left_out)}{rough[len(rough) - tail :]}", left_out)
 
 
 def _share(lengths: list[int], most: int) -> int:
@@ -140,18 +195,74 @@ def _mark(letters: int) -> str:
     return f" [... {letters:,} letters left out ...] "
 
 
-def _hidden(value: Any, depth: int) -> Any:
-    """The value without what stands below a name that secrets have."""
-    if depth > _DEEPEST:
-        return "..."
-    if isinstance(value, dict):
-        entries = cast("dict[Any, Any]", value)
-        return {
-            name: HIDDEN
-            if inner and isinstance(inner, str) and _SECRET_NAME.search(str(name))
-            else _hidden(inner, depth + 1)
-            for name, inner in entries.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_hidden(inner, depth + 1) for inner in cast("Sequence[Any]", value)]
-    return value
+@lru_cache(maxsize=4_096)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(_plain(name)) is not None
+
+
+def _plain(name: str) -> str:
+    """`accessToken` and `Access-Token` as `access_token`."""
+    return re.sub(r"[\-. ]", "_", _CAMEL.sub("_", name)).lower()
+
+
+class Walk:
+    """Copies a value without what stands below a name that secrets have, and only as much as there is room for."""
+
+    def __init__(self, letters: int) -> None:
+        self._room = letters
+        self._least = letters // 2
+        self.nodes = 0
+        """Values looked at: at most half as many as letters, and one."""
+        self.left_out = 0
+        """Letters left out, at least."""
+
+    def hidden(self, value: Any, depth: int = 0) -> Any:
+        """What is kept of the value."""
+        self.nodes += 1
+        self._room -= 2
+        if depth > _DEEPEST:
+            return "..."
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, dict):
+            return self._object(cast("dict[Any, Any]", value), depth)
+        if isinstance(value, list | tuple):
+            entries = cast("Sequence[Any]", value)
+            kept: list[Any] = []
+            for entry in entries:
+                if self._room <= 0:
+                    break
+                kept.append(self.hidden(entry, depth + 1))
+            self.left_out += 2 * (len(entries) - len(kept))
+            return kept
+        return value
+
+    def _object(self, entries: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        kept: dict[Any, Any] = {}
+        looked_at = 0
+        for name, inner in entries.items():
+            if self._room <= 0:
+                break
+            looked_at += 1
+            known = self._text(name) if isinstance(name, str) else name
+            kept[known] = HIDDEN if _is_kept_back(str(known), inner) else self.hidden(inner, depth + 1)
+        self.left_out += 4 * (len(entries) - looked_at)
+        return kept
+
+    def _text(self, text: str) -> str:
+        # No shorter than what is kept of all in the end: a secret that is split here is cut away there.
+        most = max(self._room, self._least)
+        self._room -= len(text) + 2
+        if len(text) <= most:
+            return text
+        text, left_out = _cut(text, most)
+        self.left_out += left_out
+        return text
+
+
+def _is_kept_back(name: str, value: Any) -> bool:
+    """Whether what stands below the name is a secret. An empty value is none, nor is a yes or no."""
+    if not value or isinstance(value, bool):
+        return False
+    name = name[-_LONGEST_NAME:]
+    return _is_secret(name) or (isinstance(value, str) and _COUNTED.search(_plain(name)) is not None)
