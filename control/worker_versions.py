@@ -12,14 +12,8 @@ from temporalio.client import Client
 from colony.errors import BadInput, DeadlineExceeded
 from control.session import endpoints_here, temporal_here
 from control.settings import load_settings
-from workflows.versions import (
-    Deployment,
-    make_current,
-    move_pinned,
-    nudge_pinned,
-    read_deployment,
-    running_jobs,
-)
+from workflows.moving import move_pinned, nudge_pinned
+from workflows.versions import Deployment, make_current, read_deployment, running_jobs
 
 LOOK_EVERY: Final = 1.0
 NUDGE_EVERY: Final = 30.0
@@ -47,20 +41,21 @@ async def drain(build: str, *, move: bool, timeout: float, show: Show) -> list[s
     async with temporal_here() as client:
         builds = to_drain(await read_deployment(client, name), build)
         deadline, nudged = time.monotonic() + timeout, float("-inf")
+        failed = 0
         while True:
             seen = await read_deployment(client, name)
             left = {each.build: each.pinned for each in seen.versions if each.build in builds}
             show(left)
-            if not any(left.values()):
+            if not any(left.values()) and not failed:
                 return builds
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
-                    f"{sum(left.values())} jobs still wait for {', '.join(one for one in left if left[one])}.",
+                    f"{sum(left.values()) or failed} jobs still wait for {', '.join(_waited(left))}.",
                     remedy="Wait longer with --timeout, or move them to the current version with --move.",
                 )
             if time.monotonic() - nudged > NUDGE_EVERY:
                 nudged = time.monotonic()
-                await _push(client, seen, [one for one in left if left[one]], move=move)
+                failed = await _push(client, seen, _waited(left), move=move)
             await asyncio.sleep(LOOK_EVERY)
 
 
@@ -86,12 +81,20 @@ def to_drain(seen: Deployment, build: str) -> list[str]:
     return [build]
 
 
-async def _push(client: Client, seen: Deployment, builds: list[str], *, move: bool) -> None:
+def _waited(left: dict[str, int]) -> list[str]:
+    """The builds that jobs wait for; all where none does: some of their jobs may not have been told yet."""
+    return [build for build in left if left[build]] or list(left)
+
+
+async def _push(client: Client, seen: Deployment, builds: list[str], *, move: bool) -> int:
+    """Jobs that could not be moved."""
+    failed = 0
     for build in builds:
         if move:
-            await move_pinned(client, seen.name, build)
+            failed += (await move_pinned(client, seen.name, build)).failed
         else:
             await nudge_pinned(client, seen.name, build)
+    return failed
 
 
 def _name() -> str:

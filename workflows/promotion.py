@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Final
 
@@ -12,15 +13,8 @@ import structlog
 from temporalio.client import Client
 
 from colony.errors import ColonyError
-from workflows.versions import (
-    POLL_SECONDS,
-    Deployment,
-    Version,
-    make_current,
-    move_pinned,
-    polls_all_queues,
-    read_deployment,
-)
+from workflows.moving import move_pinned
+from workflows.versions import POLL_SECONDS, Deployment, Version, make_current, polls_all_queues, read_deployment
 
 PATIENCE: Final = 30.0
 """Seconds the first promotion is waited for before the worker says that it is ready all the same."""
@@ -60,15 +54,20 @@ def may_become_current(build: str, seen: Deployment, gone: Collection[str]) -> b
     return not seen.current or seen.current in gone or not seen.version(build).was_current
 
 
-def left_behind(build: str, seen: Deployment, gone: Collection[str]) -> list[Version]:
-    """The versions other than `build` that jobs wait for and nobody runs; once `build` is current. Pure."""
+def left_behind(build: str, seen: Deployment, gone: Collection[str], untold: Collection[str] = ()) -> list[Version]:
+    """The versions other than `build` that jobs wait for and nobody runs; once `build` is current. Pure.
+
+    `build` is empty for workers without a version. `untold` are builds whose jobs may not have been told that they may
+    move: they count, too.
+    """
     if seen.current != build:
         return []
-    return [each for each in seen.versions if each.build != build and each.pinned and each.build in gone]
+    others = [each for each in seen.versions if each.build != build and each.build in gone]
+    return [each for each in others if each.pinned or each.build in untold]
 
 
-class Promoter:
-    """Keeps the version of this process current where it should be.
+class Rounds(ABC):
+    """Keeps the right version current, and moves the jobs of those nobody runs, for one process.
 
     `alone` says that Temporal is this stack's own: whatever version was there before, its worker is gone.
     """
@@ -79,6 +78,7 @@ class Promoter:
         self._build = build
         self._alone = alone
         self._absences = Absences()
+        self._told: set[str] = set()
         self.decided = asyncio.Event()
         """Set once this version is current, or another one rightly stays it."""
 
@@ -100,24 +100,64 @@ class Promoter:
             async with asyncio.timeout(PATIENCE):
                 await self.decided.wait()
         except TimeoutError:
-            _log.warning("the version is not current yet", build=self._build, patience=PATIENCE)
+            _log.warning("who is current is not decided yet", build=self._build, patience=PATIENCE)
+
+    @abstractmethod
+    async def _round(self) -> bool:
+        """Look once; whether it could be decided who is current."""
+
+    def _gone(self, seen: Deployment) -> frozenset[str]:
+        if self._alone:
+            return frozenset(each.build for each in seen.versions if each.build != self._build)
+        return self._absences.gone(seen, time.monotonic())
+
+    async def _take_over(self, seen: Deployment, gone: Collection[str]) -> None:
+        """Jobs of versions nobody runs go on here; those it fails for have their turn with the next round."""
+        untold = {each.build for each in seen.versions} - self._told
+        for each in left_behind(self._build, seen, gone, untold):
+            moved, failed = await move_pinned(self._client, self._name, each.build)
+            self._told = self._told - {each.build} if failed else self._told | {each.build}
+            if moved or failed:
+                _log.info(
+                    "jobs of a version nobody runs go on here",
+                    of=each.build, build=self._build, jobs=moved, failed=failed,
+                )  # fmt: skip
+
+
+class Promoter(Rounds):
+    """For a worker with a version: keeps it current where it should be."""
 
     async def _round(self) -> bool:
         if not await polls_all_queues(self._client, self._name, self._build):
             return False
         seen = await read_deployment(self._client, self._name)
-        others = frozenset(each.build for each in seen.versions if each.build != self._build)
-        gone = others if self._alone else self._absences.gone(seen, time.monotonic())
+        gone = self._gone(seen)
         if may_become_current(self._build, seen, gone):
             began = time.monotonic()
             await make_current(self._client, self._name, self._build)
             took = round(time.monotonic() - began, 2)
             _log.info("version is current", build=self._build, before=seen.current, seconds=took)
-            seen = await read_deployment(self._client, self._name)
-        for each in left_behind(self._build, seen, gone):
-            moved = await move_pinned(self._client, self._name, each.build)
-            _log.info("jobs of a version nobody runs go on here", of=each.build, build=self._build, jobs=moved)
+            seen = seen.model_copy(update={"current": self._build})
         self.decided.set()
+        await self._take_over(seen, gone)
+        return True
+
+
+class Leaver(Rounds):
+    """For a worker without a version: new jobs go to such workers again, and jobs of versions that are gone, too.
+
+    Once no version is current it leaves it at that: who makes one current afterwards means it.
+    """
+
+    def __init__(self, client: Client, name: str, *, alone: bool) -> None:
+        super().__init__(client, name, "", alone=alone)
+
+    async def _round(self) -> bool:
+        if not self.decided.is_set():
+            await leave_versions(self._client, self._name)
+        self.decided.set()
+        seen = await read_deployment(self._client, self._name)
+        await self._take_over(seen, self._gone(seen))
         return True
 
 

@@ -1,42 +1,35 @@
-"""Versions of the workers as Temporal knows them: who is current, who polls, what waits for whom; and changing it."""
+"""Versions of the workers as Temporal knows them: who is current, who polls, what waits for whom."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
-from google.protobuf.field_mask_pb2 import FieldMask
-from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType, VersioningBehavior, WorkerDeploymentVersionStatus
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflow.v1 import VersioningOverride, WorkflowExecutionOptions
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkerDeploymentRequest,
     DescribeWorkerDeploymentVersionRequest,
     SetWorkerDeploymentCurrentVersionRequest,
-    UpdateWorkflowExecutionOptionsRequest,
 )
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from colony.contracts import Frozen
 from colony.errors import DeadlineExceeded, NotFound, NotPermitted, Unavailable
-from workflows.names import VERSIONS_CHANGED
 from workflows.policies import IO_QUEUE, WORKFLOW_QUEUE
 
 POLL_SECONDS: Final = 75.0
 """A worker that waits for tasks asks again at least every 60 to 70 s; an older sign of life is none."""
 
-_RPC: Final = timedelta(seconds=10)
-_VERSION: Final = "TemporalWorkerDeploymentVersion"
-_VERSION_KEY: Final = SearchAttributeKey.for_keyword(_VERSION)
+RPC_TIMEOUT: Final = timedelta(seconds=10)
+
 _QUEUES: Final = (
     (WORKFLOW_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
     (IO_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
@@ -49,7 +42,7 @@ class Version(Frozen):
 
     build: str
     status: str
-    """`current`, `ramping`, `draining`, `drained`, `inactive` or `created`."""
+    """`current`, `ramping`, `draining`, `drained`, `inactive`, `created`, or the number of one not known here."""
     pollers: int = 0
     """Workers that asked for workflow tasks within the last 75 s."""
     polled: float | None = None
@@ -81,20 +74,26 @@ class Deployment(Frozen):
         """Whether the current version has nobody who polls: new jobs would wait for ever."""
         return any(each.build == self.current and not each.pollers for each in self.versions)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether there are workers with a version and none of their versions is current: they get no new jobs."""
+        return not self.current and any(each.pollers for each in self.versions)
+
 
 async def read_deployment(client: Client, name: str) -> Deployment:
     """What Temporal knows of the versions; one without any where no versioned worker was ever here."""
     request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=name)
-    with _reached():
+    with asked():
         try:
-            answer = await client.workflow_service.describe_worker_deployment(request, timeout=_RPC)
+            answer = await client.workflow_service.describe_worker_deployment(request, timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return Deployment(name=name)
             raise
         info = answer.worker_deployment_info
         polls = await _polls(client, name)
-        pinned = await _pins(client, name)
+        builds = [each.deployment_version.build_id for each in info.version_summaries]
+        pinned = await _pins(client, name, builds)
     now = time.time()
     versions = [
         _version(each.deployment_version.build_id, each.status, polls, now).model_copy(
@@ -115,9 +114,9 @@ async def polls_all_queues(client: Client, name: str, build: str) -> bool:
     """Whether Temporal has seen this version ask for workflows and for activities."""
     version = WorkerDeploymentVersion(deployment_name=name, build_id=build)
     request = DescribeWorkerDeploymentVersionRequest(namespace=client.namespace, deployment_version=version)
-    with _reached():
+    with asked():
         try:
-            answer = await client.workflow_service.describe_worker_deployment_version(request, timeout=_RPC)
+            answer = await client.workflow_service.describe_worker_deployment_version(request, timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
@@ -126,13 +125,18 @@ async def polls_all_queues(client: Client, name: str, build: str) -> bool:
     return seen.issuperset(_QUEUES)
 
 
-async def absent_version(client: Client, name: str, workflow_id: str) -> str:
-    """Which version a job waits for that has no workers, in words; empty when its version is there."""
-    with _reached():
-        found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=_RPC)
+async def absent_version(client: Client, name: str, workflow_id: str, *, versioning: bool = True) -> str:
+    """Which version a job waits for that has no workers, in words; empty when its version is there.
+
+    `versioning` says that the workers here carry versions, so that without a current one nobody takes jobs.
+    """
+    with asked():
+        found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=RPC_TIMEOUT)
     info = found.raw_description.workflow_execution_info.versioning_info
     pinned = info.behavior == VersioningBehavior.VERSIONING_BEHAVIOR_PINNED and not info.HasField("versioning_override")
     seen = await read_deployment(client, name)
+    if versioning and not pinned and seen.undecided:
+        return "no build is current, so that workers with a version get no jobs: `colony worker promote BUILD`"
     build = info.deployment_version.build_id if pinned else seen.current
     if any(each.build == build and not each.pollers for each in seen.versions):
         return (
@@ -151,9 +155,9 @@ async def make_current(client: Client, name: str, build: str) -> None:
     request = SetWorkerDeploymentCurrentVersionRequest(
         namespace=client.namespace, deployment_name=name, build_id=build, identity=client.identity
     )
-    with _reached():
+    with asked():
         try:
-            await client.workflow_service.set_worker_deployment_current_version(request, timeout=_RPC)
+            await client.workflow_service.set_worker_deployment_current_version(request, timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise NotFound(
@@ -162,73 +166,23 @@ async def make_current(client: Client, name: str, build: str) -> None:
             raise
 
 
-async def move_pinned(client: Client, name: str, build: str) -> int:
-    """Let the jobs that wait for `build` alone follow the current version; how many there were.
-
-    Their histories must replay with its code: those of shipped workflows do.
-    """
-    moved = 0
-    with _reached():
-        async for workflow_id, run_id in _pinned(client, name, build):
-            options = WorkflowExecutionOptions(versioning_override=VersioningOverride(auto_upgrade=True))
-            request = UpdateWorkflowExecutionOptionsRequest(
-                namespace=client.namespace,
-                workflow_execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-                workflow_execution_options=options,
-                update_mask=FieldMask(paths=["versioning_override"]),
-            )
-            try:
-                await client.workflow_service.update_workflow_execution_options(request, timeout=_RPC)
-                await _nudge(client, workflow_id, run_id)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:  # it ended meanwhile
-                    raise
-            else:
-                moved += 1
-    return moved
-
-
-async def nudge_pinned(client: Client, name: str, build: str) -> None:
-    """Have the jobs that wait for `build` look up, so that those that can change over do it now."""
-    with _reached():
-        async for workflow_id, run_id in _pinned(client, name, build):
-            try:
-                await _nudge(client, workflow_id, run_id)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
-
-
-async def _nudge(client: Client, workflow_id: str, run_id: str) -> None:
-    await client.get_workflow_handle(workflow_id, run_id=run_id).signal(VERSIONS_CHANGED, rpc_timeout=_RPC)
-
-
-async def _pinned(client: Client, name: str, build: str) -> AsyncGenerator[tuple[str, str]]:
-    query = (
-        f"{_VERSION} = '{name}:{build}' AND TemporalWorkflowVersioningBehavior = 'Pinned' "
-        "AND ExecutionStatus = 'Running'"
-    )
-    async for each in client.list_workflows(query, rpc_timeout=_RPC):
-        yield each.id, each.run_id
-
-
-async def _pins(client: Client, name: str) -> Counter[str]:
-    """Build -> running jobs that wait for it alone."""
-    query = (
-        f"TemporalWorkerDeployment = '{name}' AND TemporalWorkflowVersioningBehavior = 'Pinned' "
-        "AND ExecutionStatus = 'Running'"
-    )
-    found: Counter[str] = Counter()
-    async for each in client.list_workflows(query, rpc_timeout=_RPC):
-        found[(each.typed_search_attributes.get(_VERSION_KEY) or "").partition(":")[2]] += 1
-    return found
+def jobs_of(name: str, build: str, behavior: str = "") -> str:
+    """The query for running jobs whose last decision `build` made; `Pinned` to it, `AutoUpgrade`, or all."""
+    query = f"TemporalWorkerDeploymentVersion = '{name}:{build}' AND ExecutionStatus = 'Running'"
+    return f"{query} AND TemporalWorkflowVersioningBehavior = '{behavior}'" if behavior else query
 
 
 async def running_jobs(client: Client, name: str, build: str) -> int:
     """Running jobs whose last decision `build` made, pinned to it or not."""
-    with _reached():
-        query = f"{_VERSION} = '{name}:{build}' AND ExecutionStatus = 'Running'"
-        return (await client.count_workflows(query, rpc_timeout=_RPC)).count
+    with asked():
+        return (await client.count_workflows(jobs_of(name, build), rpc_timeout=RPC_TIMEOUT)).count
+
+
+async def _pins(client: Client, name: str, builds: Sequence[str]) -> dict[str, int]:
+    """Build -> running jobs that wait for it alone. They are counted by the server: there may be many."""
+    queries = [jobs_of(name, build, "Pinned") for build in builds]
+    found = await asyncio.gather(*(client.count_workflows(query, rpc_timeout=RPC_TIMEOUT) for query in queries))
+    return {build: each.count for build, each in zip(builds, found, strict=True)}
 
 
 async def _polls(client: Client, name: str) -> dict[str, list[float]]:
@@ -238,7 +192,7 @@ async def _polls(client: Client, name: str) -> dict[str, list[float]]:
         task_queue=TaskQueue(name=WORKFLOW_QUEUE),
         task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     )
-    answer = await client.workflow_service.describe_task_queue(request, timeout=_RPC)
+    answer = await client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT)
     return polls_by_build(answer.pollers, name)
 
 
@@ -252,19 +206,27 @@ def polls_by_build(pollers: Iterable[PollerInfo], name: str) -> dict[str, list[f
     return found
 
 
+def status_named(status: int) -> str:
+    """The word for a number on the wire; the number itself where a newer server has one not known here. Pure."""
+    if status not in WorkerDeploymentVersionStatus.values():
+        return str(status)
+    known = WorkerDeploymentVersionStatus.Name(status)  # pyright: ignore[reportArgumentType] -- an int on the wire
+    return known.removeprefix("WORKER_DEPLOYMENT_VERSION_STATUS_").lower()
+
+
 def _version(build: str, status: int, polls: dict[str, list[float]], now: float) -> Version:
     ages = [max(0.0, now - moment) for moment in polls.get(build, [])]
-    known = WorkerDeploymentVersionStatus.Name(status)  # pyright: ignore[reportArgumentType] -- an int on the wire
     return Version(
         build=build,
-        status=known.removeprefix("WORKER_DEPLOYMENT_VERSION_STATUS_").lower(),
+        status=status_named(status),
         pollers=sum(age <= POLL_SECONDS for age in ages),
         polled=min(ages, default=None),
     )
 
 
 @contextmanager
-def _reached() -> Generator[None]:
+def asked() -> Generator[None]:
+    """What Temporal answers with becomes ours: `NotPermitted`, `DeadlineExceeded`, `Unavailable`."""
     try:
         yield
     except RPCError as error:
