@@ -58,8 +58,13 @@ async def retrial(ledger: Ledger, name: str, *, step: str = "", whole: bool = Fa
     )
 
 
-def retried_already(found: Retrial) -> AlreadyExists:
-    """The error for a retry whose name is taken."""
+def retried_already(found: Retrial, *, started: bool = True) -> AlreadyExists:
+    """The error for a retry whose name is taken, by one that was started or by one that never was."""
+    if not started:
+        return AlreadyExists(
+            f"The id {found.workflow_id!r} belongs to a job that was never started.",
+            remedy="Choose another id, or leave it out.",
+        )
     return AlreadyExists(
         f"Job {found.before.job} was retried already, as {found.workflow_id!r}.",
         remedy="Retry that one, or choose another id.",

@@ -32,7 +32,7 @@ from control.api.problems import documented
 from control.api.streams import Streams
 from control.api.submissions import judged, refusal, submission_of, submission_of_retry
 from control.results import MEDIA_TYPES, Form, result_pieces
-from control.retrying import retrial, retried_already
+from control.retrying import Retrial, retrial, retried_already
 from control.why_facts import explained
 from ray_app.gateway.api.fields import RequestRefused
 from workflows.templates import templates_of
@@ -130,11 +130,34 @@ class JobRoutes:
         Good outcomes are taken over. Waits, approvals and calls of other jobs happen again.
         """
         found = await retrial(self._parts.ledger, name, step=asked.step, whole=asked.all, workflow_id=asked.id or "")
+        if asked.id is None:
+            found = await self._freely_named(found)
         try:
             job = await self._take(submission_of_retry(found, asked, idempotency_key or ""), response)
         except AlreadyExists:
-            raise retried_already(found) from None
+            raise retried_already(found, started=not await self._never_started(found.workflow_id)) from None
         return RetriedJob(job=job, retry_of=found.before.job, step=found.step, tasks=found.again)
+
+    async def _freely_named(self, found: Retrial) -> Retrial:
+        """With the next name, as long as the one before belongs to a retry that never started."""
+        name, number = found.workflow_id, 1
+        while await self._never_started(name):
+            number += 1
+            name = f"{found.workflow_id}-{number}"
+        return found._replace(workflow_id=name)
+
+    async def _never_started(self, workflow_id: str) -> bool:
+        """Whether a submission has this name and no job ever will: it cannot be retried in turn."""
+        kept = await self._parts.ledger.submission(workflow_id)
+        if kept is None or kept.state not in (SubmissionState.CANCELLED, SubmissionState.REFUSED):
+            return False
+        if kept.error == AlreadyExists.__name__:
+            return False  # somebody else started it
+        try:
+            await self._parts.ledger.job(workflow_id)
+        except NotFound:
+            return True
+        return False
 
     async def why(self, name: Name, task: Task = "") -> WhyAnswer:
         """What a job or a task waits for, since when, and what would free it."""

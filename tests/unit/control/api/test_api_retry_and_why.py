@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colony.contracts import JobState
+from colony.ledger.submissions import SubmissionState
 from tests.contract.ledger.fleet_of_one import bad, batch_of, good, loaded_job, start_host
 from tests.unit.control.api.api_of_twins import ApiOfTwins, problem
 
@@ -47,7 +48,9 @@ async def test_a_job_is_retried_once_and_the_same_request_gives_the_same_retry(a
 async def test_a_retry_by_somebody_else_is_seen(api: ApiOfTwins) -> None:
     job = await failed_job(api)
     await api.engine.start("review_analysis", {}, f"reviews.retry-{job}", "a command")
-    problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
+    for _ in range(2):
+        problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
+    assert len(api.engine.jobs) == 1
 
 
 async def test_a_retry_while_temporal_is_away_is_kept(api: ApiOfTwins) -> None:
@@ -56,6 +59,46 @@ async def test_a_retry_while_temporal_is_away_is_kept(api: ApiOfTwins) -> None:
     answer = await api.client.post(f"/v1/jobs/{job}/retry")
     assert (answer.status_code, answer.json()["job"]["state"]) == (202, "accepted")
     assert [one.workflow_id for one in await api.ledger.open_submissions(9)] == [f"reviews.retry-{job}"]
+
+
+async def test_a_retry_that_never_started_stands_in_no_other_s_way(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    name = f"reviews.retry-{job}"
+    api.engine.available = False
+    for expected in (name, f"{name}-2"):
+        answer = await api.client.post(f"/v1/jobs/{job}/retry")
+        assert (answer.status_code, answer.json()["job"]["id"]) == (202, expected)
+        assert (await api.client.post(f"/v1/jobs/{expected}/cancel")).json()["state"] == "cancelled"
+    taken = problem(await api.client.post(f"/v1/jobs/{job}/retry", json={"id": name}), 409, "AlreadyExists")
+    assert "never started" in taken["detail"]
+    api.engine.available, api.parts.outbox.away = True, False
+    answer = await api.client.post(f"/v1/jobs/{job}/retry")
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{name}-3")
+    assert list(api.engine.jobs) == [f"{name}-3"]
+    found = problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
+    assert f"{name}-3" in found["detail"]
+
+
+async def test_a_retry_that_was_refused_stands_in_no_other_s_way(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    name = f"reviews.retry-{job}"
+    api.engine.available = False
+    await api.client.post(f"/v1/jobs/{job}/retry")
+    await api.ledger.settle_submission(name, SubmissionState.REFUSED, error="BadInput", reason="too large")
+    answer = await api.client.post(f"/v1/jobs/{job}/retry")
+    assert answer.json()["job"]["id"] == f"{name}-2"
+
+
+async def test_a_retry_given_up_while_it_was_started_is_one(api: ApiOfTwins) -> None:
+    """Its row shows that it was started after all, as by the command."""
+    job = await failed_job(api)
+    name = f"reviews.retry-{job}"
+    api.engine.available = False
+    await api.client.post(f"/v1/jobs/{job}/retry")
+    await api.client.post(f"/v1/jobs/{name}/cancel")
+    await api.ledger.open_job("a key", name, "review_analysis", (), None, {})
+    found = problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
+    assert "Retry that one" in found["detail"]
 
 
 async def test_what_cannot_be_retried_is_refused(api: ApiOfTwins) -> None:
