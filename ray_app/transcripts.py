@@ -58,6 +58,8 @@ class TranscriptBook:
         self._some, self._many = asyncio.Event(), asyncio.Event()
         self._told_at = clock.monotonic()
         self._away = False
+        self._runner: asyncio.Task[Any] | None = None
+        self._closed = False
         self.written = 0
         """Entries the ledger has."""
         self.dropped = 0
@@ -65,6 +67,9 @@ class TranscriptBook:
 
     def add(self, entry: TranscriptEntry) -> None:
         """Take an entry in. Never waits, never raises."""
+        if self._closed:
+            self.dropped += 1
+            return
         entry = entry._replace(entry_id=secrets.token_hex(12), incarnation=self._incarnation)
         taken = self._taken.pop(entry.job, 0) + 1
         self._taken[entry.job] = taken
@@ -84,7 +89,8 @@ class TranscriptBook:
         return {"buffered": len(self._buffer), "written": self.written, "dropped": self.dropped}
 
     async def run(self) -> None:
-        """Write what comes, for ever."""
+        """Write what comes, until `close` or cancelled."""
+        self._runner = asyncio.current_task()
         while True:
             await self._some.wait()
             if self._away:
@@ -112,17 +118,27 @@ class TranscriptBook:
         return True
 
     async def close(self) -> None:
-        """Write the rest, if the ledger takes it soon."""
+        """Write the rest, if the ledger takes it soon; ends `run`. What comes later is counted, not kept."""
         self._told_at = float("-inf")
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self.flush()
+                # First: what it is writing comes back into the buffer, and is written again or counted.
+                await self._stop()
+                if await self.flush():
+                    await self.flush()  # notes that had no room, or that waited for the ledger
         except TimeoutError:
             self._away = True
+        self._closed = True
         if self._buffer:
             _log.warning("what agents said is lost", entries=len(self._buffer))
-            self.dropped += len(self._buffer)
+            self.dropped += sum(entry.kind != Said.GAP for entry in self._buffer)
             self._buffer.clear()
+            self._size = 0
+
+    async def _stop(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner])
 
     def _lose(self, job: int) -> None:
         self.dropped += 1
@@ -132,9 +148,14 @@ class TranscriptBook:
         self._some.set()
 
     def _tell_gaps(self) -> None:
-        """Put a note of what is missing in line, now and then: once it is in line it is written like all else."""
+        """Put a note of what is missing in line, now and then: once it is in line it is written like all else.
+
+        While the ledger is away, or the line is full, more of a job makes its note larger, not the line longer.
+        """
         now = self._clock.monotonic()
         if not self._lost or now - self._told_at < GAP_SECONDS:
+            return
+        if self._away or len(self._buffer) >= MOST_BUFFERED:
             return
         self._told_at = now
         for job, lost in self._lost.items():
@@ -167,12 +188,16 @@ class TranscriptBook:
             self._tell(away=True, error=error)
         except ColonyError as error:
             self.dropped += len(batch)
+            self._tell(away=False)
             _log.error("the ledger refuses what agents said", entries=len(batch), error=repr(error))
         else:
             self.written += len(batch)
             self._tell(away=False)
 
     def _put_back(self, batch: list[TranscriptEntry]) -> None:
+        if self._closed:  # a write that outlived its time
+            self.dropped += len(batch)
+            return
         self._buffer.extendleft(reversed(batch))
         self._size += sum(map(_size, batch))
 

@@ -181,6 +181,78 @@ async def test_closing_writes_the_rest_but_never_hangs(
     assert (book.state()["buffered"], book.dropped, len(logs)) == (0, 1, 1)
 
 
+class Slow(Shaky):
+    """A ledger whose writes wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writing, self.go = asyncio.Event(), asyncio.Event()
+
+    async def write_transcript(self, entries: Sequence[TranscriptEntry]) -> int:
+        self.writing.set()
+        await self.go.wait()
+        return await super().write_transcript(entries)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_closing_inside_a_write_loses_nothing_uncounted(monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+    ledger = Slow()
+    job = (await open_job(ledger)).job
+    async with running(book_of(ledger)) as book:
+        for seq in range(250):
+            book.add(said(job, seq))
+        await ledger.writing.wait()
+        if answers:
+            ledger.go.set()
+        else:
+            monkeypatch.setattr(transcripts, "CLOSE_SECONDS", 0.01)
+        await book.close()
+        assert (book.written, book.dropped) == ((250, 0) if answers else (0, 250))
+        book.add(said(job, 999))
+    assert (book.state()["buffered"], book.written + book.dropped) == (0, 251)
+    assert len(await seqs(ledger, job)) == book.written
+
+
+async def test_a_write_that_outlives_the_close_is_counted_when_it_ends(
+    ledger: Shaky, job: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts, "CLOSE_SECONDS", 0.01)
+    writing, go = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(_: Sequence[TranscriptEntry]) -> int:
+        writing.set()
+        try:
+            await go.wait()
+        except asyncio.CancelledError:
+            await go.wait()
+        raise Unavailable("away")
+
+    monkeypatch.setattr(ledger, "write_transcript", stubborn)
+    async with running(book_of(ledger)) as book:
+        book.add(said(job))
+        await writing.wait()
+        await book.close()
+        assert book.dropped == 0
+        go.set()
+    assert book.state() == {"buffered": 0, "written": 0, "dropped": 1}
+
+
+async def test_notes_of_gaps_do_not_pile_up_while_the_ledger_is_away(
+    ledger: Shaky, job: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts, "GAP_SECONDS", 0.0)
+    ledger.error = Unavailable("away")
+    book = book_of(ledger, transcript_entries=1)
+    book.add(said(job))
+    for seq in range(1, 50):
+        assert not await book.flush()
+        book.add(said(job, seq))
+    assert book.state() == {"buffered": 1, "written": 0, "dropped": 49}
+    ledger.error = None
+    await book.close()
+    assert (await ledger.transcript_totals(job)).lost == 49
+
+
 def test_a_job_out_of_mind_costs_no_memory() -> None:
     book = book_of(MemoryLedger(ManualClock()), transcript_entries=1)
     for job in range(5_000):
