@@ -98,7 +98,7 @@ async def test_a_retry_given_up_while_it_was_started_is_one(api: ApiOfTwins) -> 
     await api.client.post(f"/v1/jobs/{name}/cancel")
     await api.ledger.open_job("a key", name, "review_analysis", (), None, {})
     found = problem(await api.client.post(f"/v1/jobs/{job}/retry"), 409, "AlreadyExists")
-    assert "Retry that one" in found["detail"]
+    assert "retried already" in found["detail"]
 
 
 async def test_what_cannot_be_retried_is_refused(api: ApiOfTwins) -> None:
