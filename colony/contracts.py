@@ -256,6 +256,8 @@ class DurableMessage(Frozen):
     kind: Id
     payload: dict[str, Any]
     sender: str = ""
+    origin: str = ""
+    """The task it was sent for, as in an envelope; empty for none."""
 
 
 class DeadMessage(Frozen):

@@ -209,9 +209,10 @@ class HostContext:
             kind=Id(kind),
             payload=dict(payload),
             sender=self._cell.agent_id,
+            origin=self._work.origin(),
         )
         async with self._witness().message(Said.DELIVER, agent_id, kind, payload):
-            await deliver(self._around.ledger, self._around.messenger, message, origin=self._work.origin())
+            await deliver(self._around.ledger, self._around.messenger, message)
         return message_id
 
     def handed_off(self, value: Mapping[str, Any]) -> None:

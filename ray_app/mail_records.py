@@ -101,6 +101,7 @@ class MailRecords:
                     kind=Id(envelope.kind),
                     payload=envelope.payload,
                     sender=envelope.sender,
+                    origin=envelope.origin,
                 )
             )
 

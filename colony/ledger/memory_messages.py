@@ -24,6 +24,7 @@ class MemoryMessages:
             raise NotFound(f"There is no agent {message.agent_id}.", remedy="`colony agents` lists them.")
         if message.message_id in self._tables.messages:
             return False
+        message = message.model_copy(update={"origin": clean_text(message.origin)})
         self._tables.messages[message.message_id] = message
         self._tables.put_at[message.message_id] = self._tables.clock.wall()
         return True

@@ -23,8 +23,8 @@ class PostgresMessages:
         row = await self._database.row(
             """WITH desired AS (SELECT agent_id, shard FROM agent WHERE agent_id = $2),
                     added AS (
-                        INSERT INTO message (message_id, agent_id, shard, kind, payload, sender)
-                        SELECT $1, agent_id, shard, $3, $4, $5 FROM desired
+                        INSERT INTO message (message_id, agent_id, shard, kind, payload, sender, origin)
+                        SELECT $1, agent_id, shard, $3, $4, $5, $6 FROM desired
                         ON CONFLICT DO NOTHING RETURNING shard, number, message_id),
                     opened AS (INSERT INTO message_open (shard, number, message_id) SELECT * FROM added)
                SELECT EXISTS (SELECT 1 FROM desired) AS desired, EXISTS (SELECT 1 FROM added) AS added""",
@@ -33,6 +33,7 @@ class PostgresMessages:
             message.kind,
             encode_object(message.payload),
             message.sender,
+            clean_text(message.origin),
         )
         if row is None or not row["desired"]:
             raise NotFound(f"There is no agent {message.agent_id}.", remedy="`colony agents` lists them.")
@@ -41,7 +42,7 @@ class PostgresMessages:
     async def open_messages(self, shards: Sequence[int], limit: int = 1000, after: str = "") -> list[DurableMessage]:
         """See `MessageLedger`."""
         rows = await self._database.rows(
-            """SELECT m.message_id, m.agent_id, m.kind, m.payload, m.sender
+            """SELECT m.message_id, m.agent_id, m.kind, m.payload, m.sender, m.origin
                  FROM message_open o JOIN message m USING (message_id)
                 WHERE o.shard = ANY ($1) AND EXISTS (SELECT 1 FROM agent a WHERE a.agent_id = m.agent_id)
                   AND o.number > coalesce((SELECT number FROM message WHERE message_id = $3), 0)
@@ -129,4 +130,5 @@ def _message(row: Any) -> DurableMessage:
         kind=Id(row["kind"]),
         payload=parse_object(row["payload"]),
         sender=row["sender"],
+        origin=row["origin"],
     )

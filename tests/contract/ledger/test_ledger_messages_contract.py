@@ -42,6 +42,18 @@ async def test_a_message_is_kept_once_and_read_in_order(ledger: Ledger, host: Ho
     assert await ledger.open_messages(SHARDS_OF_AGENTS, 1, after="m-1") == found[2:]
 
 
+async def test_a_message_remembers_the_task_it_was_sent_for(ledger: Ledger, host: Host) -> None:
+    sent = [message("m").model_copy(update={"origin": "7/3/0/1/run-1"}), message("none", agent=1)]
+    for each in sent:
+        await ledger.put_message(each)
+    assert await ledger.open_messages(SHARDS_OF_AGENTS) == sent
+    await ledger.finish_message("m", host.incarnation, host.epochs, None, error="Permanent", reason="no")
+    (dead,) = await ledger.dead_messages()
+    assert dead.message == sent[0]
+    await ledger.put_message(message("odd").model_copy(update={"origin": "a\x00b\ud800"}))
+    assert "\x00" not in (await ledger.open_messages([shard_of(AGENTS[0])]))[0].origin
+
+
 async def test_a_message_to_nobody_is_refused(ledger: Ledger, host: Host) -> None:
     await ledger.remove_agents([AGENTS[2]])
     with pytest.raises(NotFound):

@@ -12,7 +12,7 @@ import pytest
 from agents.base import AgentContext, AgentResult, AgentTask
 from colony.config.ledger import LedgerConfig
 from colony.config.model import AgentTypeConfig
-from colony.contracts import BatchRequest
+from colony.contracts import BatchRequest, DurableMessage
 from colony.errors import DeadlineExceeded, Overloaded, Unavailable
 from colony.ids import SHARDS, AgentId, AgentType, Id, agent_subject, shard_of
 from colony.jobs import StepKind, StepPlan, Tier
@@ -322,6 +322,35 @@ async def test_agents_of_another_host_speak_for_the_same_task() -> None:
         (Said.ASK, FIRST, "here", 3, 0),
         (Said.MODEL, second, "there", 3, 0),
     ]
+
+
+@pytest.mark.parametrize("swept", [True, False])
+async def test_a_durable_message_belongs_to_its_job_also_when_it_is_swept(
+    monkeypatch: pytest.MonkeyPatch, swept: bool
+) -> None:
+    model = ScriptedModel("because")
+    world = World(model=model)
+    _, second = await world.agents(talker=2)
+    inner = {"say": [["chat", {"prompt": "why?"}]]}
+    request = await tasks(world, {"say": [["deliver", {"who": second, "payload": inner}]]})
+    if swept:
+        put = world.ledger.put_message
+
+        async def lost(message: DurableMessage) -> bool:
+            await put(message)
+            raise DeadlineExceeded("the answer was lost, and the message is not sent")
+
+        monkeypatch.setattr(world.ledger, "put_message", lost)
+    async with world.one_host() as host:
+        report = await host.run_batch(request)
+        assert (report.ok, report.transient) == ((0, 1) if swept else (1, 0))
+        if swept:
+            await host.assign([])
+            await host.assign(range(SHARDS))
+        entries = await transcript(world, request, 2)
+    (call,) = [entry for entry in entries if entry.kind == Said.MODEL]
+    assert (call.agent, call.job, call.step, call.seq) == (second, request.job, 3, 0)
+    assert model.calls[0].caller.job == request.key
 
 
 async def test_a_ledger_that_is_away_stops_no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
