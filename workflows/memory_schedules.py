@@ -25,10 +25,10 @@ class MemorySchedules:
             raise AlreadyExists(f"There is a schedule {name!r} already.")
         self._kept[name] = (ScheduleView(name=name, timing=timing, started=0, skipped=0), given)
 
-    async def list(self, limit: int = 200) -> list[ScheduleView]:
+    async def list(self, limit: int = 200, *, after: str = "") -> list[ScheduleView]:
         """See `Schedules`."""
         self._reach()
-        return [view for _, (view, _) in sorted(self._kept.items())][:limit]
+        return [self._kept[name][0] for name in sorted(self._kept) if name > after][:limit]
 
     async def show(self, name: str) -> ScheduleView:
         """See `Schedules`."""

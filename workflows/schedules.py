@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -107,8 +108,8 @@ class Schedules(Protocol):
         """Start jobs by `timing`, each with `given`. Raises `AlreadyExists`; `BadInput` for a useless name or time."""
         ...
 
-    async def list(self, limit: int = 200) -> list[ScheduleView]:
-        """Schedules by name, `limit` at most. A new one may be missing for a moment."""
+    async def list(self, limit: int = 200, *, after: str = "") -> list[ScheduleView]:
+        """Schedules by name, at most `limit` of those after `after`. A new one may be missing for a moment."""
         ...
 
     async def show(self, name: str) -> ScheduleView:
@@ -158,15 +159,11 @@ class TemporalSchedules:
                 rpc_timeout=_RPC,
             )
 
-    async def list(self, limit: int = 200) -> list[ScheduleView]:
-        """See `Schedules`."""
-        found: list[ScheduleView] = []
+    async def list(self, limit: int = 200, *, after: str = "") -> list[ScheduleView]:
+        """See `Schedules`. The server has an order of its own: all are read, a thousand at a time."""
         with _translated(""):
-            async for each in await self._client.list_schedules(rpc_timeout=_RPC):
-                found.append(await _listed(each))
-                if len(found) >= limit:
-                    break
-        return sorted(found, key=lambda view: view.name)
+            found = [each async for each in await self._client.list_schedules(rpc_timeout=_RPC) if each.id > after]
+            return [await _listed(each) for each in heapq.nsmallest(limit, found, key=lambda each: each.id)]
 
     async def show(self, name: str) -> ScheduleView:
         """See `Schedules`."""

@@ -16,6 +16,7 @@ _SAID: Final = "`next` of the page before."
 
 Limit = Annotated[int, Query(ge=1, le=500, description="Most items of a page.")]
 JobCursor = Annotated[str | None, Query(pattern=r"^[wj][0-9]{1,18}$", description=_SAID)]
+NameCursor = Annotated[str, Query(max_length=1000, description=_SAID)]
 AgentCursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,4}:[a-z0-9][a-z0-9_-]{0,63}$", description=_SAID)]
 
 

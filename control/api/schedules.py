@@ -50,6 +50,8 @@ class ScheduleList(Model):
     """Schedules by name."""
 
     items: tuple[ScheduleView, ...]
+    next: str | None = None
+    """Hand it in as `cursor` for the next page; null on the last."""
 
 
 class ScheduleRoutes:
@@ -83,9 +85,11 @@ class ScheduleRoutes:
         response.headers["Location"] = f"/v1/schedules/{asked.name}"
         return view
 
-    async def list(self, limit: paging.Limit = 50) -> ScheduleList:
+    async def list(self, limit: paging.Limit = 50, cursor: paging.NameCursor = "") -> ScheduleList:
         """Schedules by name. A new one may be missing for a moment."""
-        return ScheduleList(items=tuple(await self._parts.schedules.list(limit)))
+        found = await self._parts.schedules.list(limit + 1, after=cursor)
+        items = tuple(found[:limit])
+        return ScheduleList(items=items, next=items[-1].name if len(found) > limit else None)
 
     async def show(self, schedule: Name) -> ScheduleView:
         """One schedule: its next starts and last jobs."""

@@ -55,6 +55,19 @@ async def test_what_was_made_is_shown_and_listed(schedules: Schedules, name: str
     await assert_eventually(listed, 20)
 
 
+async def test_pages_are_cut_by_name(schedules: Schedules, name: str) -> None:
+    made = [f"{name}-{letter}" for letter in "cadb"]
+    for each in made:
+        await schedules.create(each, HOURLY, {})
+
+    async def pages() -> bool:
+        first = await schedules.list(2, after=name)
+        rest = await schedules.list(3, after=first[-1].name) if first else []
+        return [view.name for view in [*first, *rest]][:4] == sorted(made)
+
+    await assert_eventually(pages, 20)
+
+
 async def test_a_name_is_taken_once_and_free_when_it_is_gone(schedules: Schedules, name: str) -> None:
     await schedules.create(name, HOURLY, {})
     with pytest.raises(AlreadyExists):

@@ -39,6 +39,25 @@ async def test_a_schedule_from_its_start_to_its_end(api: ApiOfTwins) -> None:
     problem(await api.client.get("/v1/schedules/nightly"), 404, "NotFound")
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 500])
+async def test_pages_hold_each_schedule_once_by_name(api: ApiOfTwins, limit: int) -> None:
+    names = ["b", "a.1", "Z", "c_0"]
+    for name in names:
+        await api.client.post("/v1/schedules", json={**NIGHTLY, "name": name})
+    seen: list[str] = []
+    asked: dict[str, Any] = {"limit": limit}
+    while True:
+        page = (await api.client.get("/v1/schedules", params=asked)).json()
+        assert 1 <= len(page["items"]) <= limit
+        seen += [one["name"] for one in page["items"]]
+        if page["next"] is None:
+            break
+        asked["cursor"] = page["next"]
+    assert seen == sorted(names)
+    past = (await api.client.get("/v1/schedules", params={"cursor": "d"})).json()
+    assert past == {"items": [], "next": None}
+
+
 async def test_a_name_is_taken_once(api: ApiOfTwins) -> None:
     await api.client.post("/v1/schedules", json=NIGHTLY)
     problem(await api.client.post("/v1/schedules", json=NIGHTLY), 409, "AlreadyExists")
