@@ -132,7 +132,8 @@ class PostgresRetention:
                 continue
             if row is None or row["tasks"] is None:
                 return Pruned()
-            return Pruned(tasks=row["tasks"], outcomes=row["outcomes"], bytes=row["bytes"])
+            tasks, outcomes, transcripts, size = row
+            return Pruned(tasks=tasks, outcomes=outcomes, transcripts=transcripts, bytes=size)
         return None
 
     async def _remove_job(self, job: int) -> Pruned:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import colony.ledger.migrate
 from colony.config.endpoints import PostgresEndpoint
 from colony.contracts import JobState
 from colony.errors import ColonyError, DeadlineExceeded, NotFound, NotPermitted, Permanent, Transient, Unavailable
@@ -15,6 +16,7 @@ from colony.ledger.migrate import known_migrations, migrate
 from colony.ledger.postgres import open_ledger
 from colony.ledger.postgres_connection import open_database
 from tests.contract.ledger.fleet_of_one import batch_of, good, loaded_job, open_job, start_host
+from tests.contract.ledger.test_ledger_transcripts_contract import said
 from tests.eventually import assert_eventually
 from tests.servers.postgres import PostgresServer, free_port, postgres_server
 
@@ -189,23 +191,49 @@ async def test_partitions_go_whole_when_all_their_jobs_do(
         plans = [await loaded_job(ledger, 3) for _ in range(4)]
         for plan in plans:
             await host.commit(batch_of(plan, 0, 3), [good(seq) for seq in range(3)])
+            assert await ledger.write_transcript([said(plan.job, seq) for seq in range(2)]) == 2
             await ledger.close_job(plan.job, JobState.DONE)
         running = await loaded_job(ledger, 3)
         partitions = """SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY inhrelid::regclass::text)
                           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
-                         WHERE c.relname IN ('task', 'outcome')"""
+                         WHERE c.relname IN ('task', 'outcome', 'transcript')"""
         async with other.transaction() as held:
             # A reader that has not ended holds the partitions, and a job being opened the jobs: nobody waits for long.
             await held.value("SELECT count(*) FROM outcome WHERE job = 998")
             first = await asyncio.wait_for(ledger.prune(0, None), 20)
-        assert (first.jobs, first.waiting, first.tasks) == (4, 2, 6)
+        assert (first.jobs, first.waiting, first.tasks, first.transcripts) == (4, 2, 6, 4)
         assert "outcome_0" in await other.value(partitions)
         second = await ledger.prune(0, None)
-        assert (second.jobs, second.tasks, second.outcomes, second.waiting) == (0, 6, 6, 0)
-        assert await other.value(partitions) == "outcome_1000 task_1000"
+        assert (second.jobs, second.tasks, second.outcomes, second.transcripts, second.waiting) == (0, 6, 6, 4, 0)
+        assert await other.value(partitions) == "outcome_1000 task_1000 transcript_1000"
+        assert await ledger.write_transcript([said(plans[0].job, 9), said(running.job, 9)]) == 1, "the old job is gone"
         assert await host.commit(batch_of(running, 0, 3), [good(0)]) == [0]
         assert await other.value("SELECT count(*) FROM pruned_job") == 0
         assert await other.value("SELECT count(*) FROM attempt") == 0
+
+
+async def test_jobs_from_before_there_were_transcripts_speak_on(
+    ledger_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, path in known_migrations():
+        if number < 10:
+            (tmp_path / path.name).write_text(path.read_text("utf-8"), "utf-8")
+    endpoint = await ledger_server.empty_database()
+    with monkeypatch.context() as before:
+        before.setattr(colony.ledger.migrate, "FOLDER", tmp_path)
+        assert len(await migrate(endpoint)) == 9
+        async with open_ledger(endpoint) as ledger:
+            first = await open_job(ledger)
+            await ledger_server.admin("ALTER SEQUENCE job_job_seq RESTART WITH 7001", endpoint.database)
+            second = await open_job(ledger)
+    assert len(await migrate(endpoint)) == len(ALL) - 9
+    async with open_ledger(endpoint) as ledger:
+        later = await open_job(ledger)
+        assert await ledger.write_transcript([said(plan.job, 0) for plan in (first, second, later)]) == 3
+        for plan in (first, second, later):
+            await ledger.close_job(plan.job, JobState.DONE)
+        assert (await ledger.prune(0, None)).transcripts == 3
+    await ledger_server.drop_database(endpoint)
 
 
 async def test_a_partition_stays_while_jobs_of_it_may_still_be_opened(
