@@ -20,7 +20,7 @@ from agents.recollection import Alike, Draft, alike_posts, more_passages, rememb
 from agents.skills.content_checks import Bounds, Check, checked, word_count
 from agents.skills.content_corpus import Corpus
 from agents.skills.content_draft import Shape, draft_extracts
-from agents.skills.content_index import Collection, Finished, Gathering
+from agents.skills.content_index import Finished, Gathering
 from agents.skills.content_post import Passage, Post, Topic, topic_of
 from agents.skills.content_wording import Wording, worded
 from agents.skills.model_use import add_models
@@ -132,7 +132,10 @@ def _words(post: Post) -> int:
 
 
 async def check_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
-    """The draft with what a check of it found, also what an earlier draft of the job says already."""
+    """The draft with what a check of it found, also what an earlier draft of the job says already.
+
+    That one is alike is a reason to draft it again, no more: what is held back as a copy `assemble_posts` decides.
+    """
     found = _parsed(task.payload, _Drafted, "post")
     check, alike = await _checked(task, ctx, found, found.post, found.passages)
     return _value(_Checked(**_fields(found), check=check, alike=alike))
@@ -157,7 +160,7 @@ async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     unsaid = _not_of(passages, found.alike)
     if found.check.passed or (found.check.faults == ("alike",) and not unsaid):
         # Good, or with nothing else to say.
-        return _value(Finished(topic=found.topic, passages=found.passages, post=found.post, check=found.check))
+        return _value(Finished(topic=found.topic, passages=found.passages, post=found.post, check=_own(found.check)))
     used = unsaid or passages
     shape = amended(parameters(task, Shape), found.check, parameters(task, Bounds))
     post = draft_extracts(found.topic, used, shape, found.post.date)
@@ -174,11 +177,16 @@ async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
             topic=found.topic,
             passages=passages if better else found.passages,
             post=post if better else found.post,
-            check=again if better else found.check,
+            check=_own(again if better else found.check),
             drafts=2,
             first_faults=found.check.faults,
         )
     )
+
+
+def _own(check: Check) -> Check:
+    """Without what depends on other posts: which of them stand is known only when all are there."""
+    return check.model_copy(update={"faults": tuple(fault for fault in check.faults if fault != "alike")})
 
 
 async def _passages_again(task: AgentTask, ctx: AgentContext, found: _Checked) -> tuple[Passage, ...]:
@@ -213,13 +221,22 @@ def amended(shape: Shape, check: Check, bounds: Bounds) -> Shape:
 
 
 async def assemble_posts(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
-    """The collection of all posts in the range: sums, and which are alike. The report reads the posts themselves."""
-    together = Gathering()
+    """The collection of all posts in the range: sums, which are alike, and which of them are held back as copies.
+
+    Decided in order of number and from the posts alone, so doing it again decides the same, in a retry too. The report
+    reads the posts themselves.
+    """
+    most_alike = parameters(task, Bounds).most_alike
+    together = Gathering(most_alike)
     async for page in range_pages(task, ctx):
         await asyncio.to_thread(_take_in, together, page)
-    whole: Collection = await asyncio.to_thread(together.result)
+    whole, held = await asyncio.to_thread(together.result)
     span = {name: task.payload[name] for name in ("step", "first", "end")}
-    return {"kind": "posts", "range": span, "collection": whole.model_dump(mode="json")}
+    # Beside the collection, where a reader of an earlier version passes over them. One letter a post: a list of numbers
+    # would be too long for a result.
+    marks = "".join("x" if place in held else "-" for place in range(whole.posts))
+    collection = whole.model_dump(mode="json")
+    return {"kind": "posts", "range": span, "collection": collection, "held": marks, "most_alike": most_alike}
 
 
 def _take_in(together: Gathering, page: Any) -> None:

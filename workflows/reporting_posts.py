@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from agents.skills.content_alike import ALIKE, Likeness
 from agents.skills.content_index import Collection, Finished, Row, Slugs, render_index, render_quality, row_of
 from agents.skills.content_page import render_post
 from agents.skills.report_markdown import run_sections
@@ -37,14 +38,16 @@ async def post_artifacts(ledger: JobLedger, plan: JobPlan, value: Mapping[str, A
     try:
         step, first, end = span["step"], span["first"], span["end"]
         whole = Collection.model_validate(value["collection"])
-    except (KeyError, ValueError) as error:
+        held = frozenset(place for place, mark in enumerate(value.get("held", "")) if mark == "x")
+        most_alike = float(value.get("most_alike", ALIKE))
+    except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"The collection of posts is broken: {type(error).__name__}.") from error
-    archive = _Archive()
+    archive = PostArchive(held, {each.text: each for each in whole.alike if each.share >= most_alike})
     for start in range(first, end, _PAGE):
         page = await ledger.results(plan.job, step, start, min(start + _PAGE, end))
         await asyncio.to_thread(archive.add, [result for _, result in page])
     facts = facts.model_copy(update={"model": ", ".join(sorted(whole.models))})
-    quality = render_quality(archive.rows, whole, facts.failed, run_sections(facts))
+    quality = render_quality(archive.rows, whole, facts.failed, run_sections(facts), most_alike)
     return [
         Artifact(name=ARCHIVE, media_type="application/zip", content=archive.close()),
         _markdown("index.md", render_index(archive.rows, "Posts")),
@@ -53,11 +56,14 @@ async def post_artifacts(ledger: JobLedger, plan: JobPlan, value: Mapping[str, A
     ]
 
 
-class _Archive:
+class PostArchive:
     """The posts as files in an archive, and a row of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: frozenset[int], alike: Mapping[int, Likeness]) -> None:
+        """`held`: places of posts that are copies; `alike`: by place, what others a post is much like."""
         self.rows: list[Row] = []
+        self._held = held
+        self._alike = alike
         self._slugs = Slugs()
         self._file = io.BytesIO()
         self._archive = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED)
@@ -66,9 +72,16 @@ class _Archive:
         """Write the next posts. Blocks for the packing."""
         for result in results:
             one = Finished.model_validate(orjson.loads(result))
+            place = len(self.rows)
+            if place in self._held and "alike" not in one.check.faults:
+                check = one.check.model_copy(update={"faults": (*one.check.faults, "alike")})
+                one = one.model_copy(update={"check": check})
             slug = self._slugs.take(one.post.title)
+            near = self._alike.get(place)
+            # The later one of two names the earlier one: that may stay as it is.
+            like = (self.rows[near.other].title, near.share) if near is not None and near.other < place else None
             self.rows.append(row_of(one, slug))
-            page = render_post(one.topic, one.post, one.passages, one.check, slug)
+            page = render_post(one.topic, one.post, one.passages, one.check, slug, like)
             entry = zipfile.ZipInfo(f"{slug}.md", _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from agents.skills.content_alike import ALIKE
 from colony.config.templates import TemplateConfig
 
-_LENGTH: Final = {"words": {"$input": "words"}, "least_words": {"$input": "least_words"}}
+_ALIKE: Final = {"most_alike": {"$input": "most_alike"}}
+_CHECKED: Final = {"least_words": {"$input": "least_words"}, **_ALIKE}
+_DRAFTED: Final = {"words": {"$input": "words"}, **_CHECKED}
 _AT_ONCE: Final = {"parallel": 8, "batch": 2}
 """Eight to sixteen posts under way: what keeps a model on two cores busy. The input `parallel` allows more.
 
@@ -35,6 +38,13 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "minimum": 1,
                 "maximum": 5_000,
                 "description": "A post with fewer words is done again, and held back if it stays so",
+            },
+            "most_alike": {
+                "type": "number",
+                "default": ALIKE,
+                "minimum": 0,
+                "maximum": 1,
+                "description": "A post that shares more of its text with another one is done again; 1 leaves copies in",
             },
         },
         "columns": {
@@ -65,7 +75,7 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "research",
                 "agent": "processing",
                 "action": "draft_post",
-                "parameters": _LENGTH,
+                "parameters": _DRAFTED,
                 **_AT_ONCE,
                 "task_seconds": 900,
             },
@@ -75,7 +85,7 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "draft",
                 "agent": "analysis",
                 "action": "check_post",
-                "parameters": {"least_words": {"$input": "least_words"}},
+                "parameters": _CHECKED,
             },
             {
                 "name": "revise",
@@ -83,7 +93,7 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "check",
                 "agent": "processing",
                 "action": "revise_post",
-                "parameters": _LENGTH,
+                "parameters": _DRAFTED,
                 **_AT_ONCE,
                 "task_seconds": 900,
             },
@@ -93,6 +103,7 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "revise",
                 "agent": "coordination",
                 "action": "assemble_posts",
+                "parameters": _ALIKE,
                 "group": 100_000,
                 "error_budget": 0,
                 "task_seconds": 300,

@@ -10,6 +10,12 @@ from typing import Final, NamedTuple
 
 from agents.skills.hashing import content_hash
 
+ALIKE: Final = 0.5
+"""Share of its text that another post has too from which a post is drafted again, and named as alike."""
+
+HELD: Final = 0.8
+"""Share from which it is a copy and held back."""
+
 RUN: Final = 5
 _WORD: Final = re.compile(r"\w+")
 _SAMPLE: Final = 4
@@ -24,6 +30,15 @@ class Likeness(NamedTuple):
     other: int
     share: float
     """Of the runs of the shorter one, 0 to 1, that the other one has too; an estimate from a sample."""
+
+
+class Standing(NamedTuple):
+    """Which of some texts are copies of others, and how alike the others are."""
+
+    copies: dict[int, Likeness]
+    """Those left out, each with a text that stands."""
+    alike: dict[int, Likeness]
+    """For those that stand, the one that stands before them and is most like them."""
 
 
 def runs(text: str) -> list[int]:
@@ -60,6 +75,32 @@ def repeated_share(texts: Sequence[str]) -> float:
         again += mark in seen
         seen.add(mark)
     return again / len(texts) if texts else 0.0
+
+
+def standing(prints: Mapping[int, Iterable[int]], copy: float) -> Standing:
+    """Decide in order of number: a text stands unless one that stands before it has the share `copy` of it.
+
+    So of two that are alike one stands, whatever was left out before. Texts without a mark stand. Of a run that more
+    than forty texts have, the first forty that stand count.
+    """
+    having: dict[int, list[int]] = {}
+    sizes: dict[int, int] = {}
+    found = Standing({}, {})
+    for text in sorted(prints):
+        marks = set(prints[text])
+        counts = Counter(other for mark in marks for other in having.get(mark, ()))
+        likest = [(count / min(len(marks), sizes[other]), -other) for other, count in counts.items()]
+        share, other = max(likest, default=(0.0, 0))
+        if likest:
+            (found.copies if share >= copy else found.alike)[text] = Likeness(text, -other, round(share, 3))
+        if text in found.copies:
+            continue
+        sizes[text] = len(marks)
+        for mark in marks:
+            posts = having.setdefault(mark, [])
+            if len(posts) < _COMMON:
+                posts.append(text)
+    return found
 
 
 def nearest(prints: Mapping[int, Iterable[int]], *, least: float = 0.2) -> list[Likeness]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
-from agents.skills.content_alike import repeated_share
+from agents.skills.content_alike import ALIKE, repeated_share
 from agents.skills.content_post import Passage, Post
 from agents.skills.content_trace import support
 from agents.skills.text import one_line, sentences
@@ -30,8 +30,8 @@ class Bounds(Frozen):
     """Share of the sentences that must trace to the passages they cite."""
     most_repeated: float = Field(default=0.0, ge=0, le=1)
     """Share of the sentences that may say again what was said."""
-    most_alike: float = Field(default=0.5, ge=0, le=1)
-    """Share of its text that an earlier post of the job may have too; 1 for all of it."""
+    most_alike: float = Field(default=ALIKE, ge=0, le=1)
+    """Share of its text that another post of the job may have too before it is drafted again; 1 for all of it."""
     least_sources: int = Field(default=1, ge=1, le=50)
 
     @model_validator(mode="after")

@@ -8,16 +8,13 @@ from typing import Final
 
 from pydantic import Field
 
-from agents.skills.content_alike import Likeness, fingerprint, nearest
+from agents.skills.content_alike import ALIKE, HELD, Likeness, fingerprint, nearest, standing
 from agents.skills.content_checks import Check
 from agents.skills.content_page import description_of, minutes_of, shown_source, tags_of
 from agents.skills.content_post import Passage, Post, Topic, slug_of
 from agents.skills.model_use import ModelSum, add_models
 from agents.skills.report_markdown import escaped, table
 from colony.contracts import Frozen
-
-ALIKE: Final = 0.5
-"""Share of its text from which a post counts as a copy of another one."""
 
 _MOST_KEPT: Final = 4_000
 _SUBJECTS: Final = 12
@@ -29,7 +26,7 @@ _FAULTS: Final = {
     "repeats": "repeats itself",
     "sources": "too few sources",
     "title": "no title",
-    "alike": "like an earlier post",
+    "alike": "a copy of another post",
 }
 
 
@@ -51,6 +48,7 @@ class Collection(Frozen):
 
     posts: int
     alike: tuple[Likeness, ...] = ()
+    """Of each post the one most like it among those that are published; an earlier one where that is alike enough."""
     words: int = 0
     passed: int = 0
     redone: int = 0
@@ -77,35 +75,54 @@ class Slugs:
 
 
 class Gathering:
-    """Puts posts together one at a time, with little of each kept in memory."""
+    """Puts posts together one at a time, with little of each kept in memory.
 
-    def __init__(self) -> None:
+    Of those that passed their checks it holds back the copies, decided in order of number among those that stand.
+    """
+
+    def __init__(self, most_alike: float = ALIKE) -> None:
+        """Posts that share `most_alike` of their text are named as alike; 1 holds back no copies.
+
+        Copies share `HELD`, or `most_alike` where that is more.
+        """
+        self._most_alike = most_alike
         self._prints: dict[int, list[int]] = {}
-        self._words = self._passed = self._redone = 0
+        self._posts = self._words = self._redone = 0
         self._models: dict[str, ModelSum] = {}
         self._unanswered: Counter[str] = Counter()
 
     def add(self, one: Finished) -> None:
         """Take the next post in."""
-        place = len(self._prints)
-        self._prints[place] = fingerprint(" ".join(sentence.text for sentence in one.post.all_sentences()))
+        if one.check.passed:
+            said = " ".join(sentence.text for sentence in one.post.all_sentences())
+            self._prints[self._posts] = fingerprint(said)
+        self._posts += 1
         self._words += one.check.words
-        self._passed += one.check.passed
         self._redone += one.drafts > 1
         self._models = add_models((self._models, one.post.models))
         self._unanswered.update(one.post.unanswered)
 
-    def result(self) -> Collection:
-        """The collection of all that were added."""
-        return Collection(
-            posts=len(self._prints),
-            alike=tuple(nearest(self._prints)[:_MOST_KEPT]),
+    def result(self) -> tuple[Collection, frozenset[int]]:
+        """The collection of all that were added, and the numbers of those that are held back as copies."""
+        bound = 2.0 if self._most_alike >= 1 else max(HELD, self._most_alike)
+        found = standing(self._prints, bound)
+        published = {place: marks for place, marks in self._prints.items() if place not in found.copies}
+        alike = {each.text: each for each in nearest(published)}
+        for each in found.alike.values():
+            known = alike.get(each.text)
+            if each.share >= self._most_alike or (known is not None and each.share >= known.share):
+                alike[each.text] = each
+        shown = sorted([*found.copies.values(), *alike.values()], key=lambda each: (-each.share, each.text))
+        whole = Collection(
+            posts=self._posts,
+            alike=tuple(shown[:_MOST_KEPT]),
             words=self._words,
-            passed=self._passed,
+            passed=len(published),
             redone=self._redone,
             models=self._models,
             unanswered=dict(self._unanswered),
         )
+        return whole, frozenset(found.copies)
 
 
 class Row(Frozen):
@@ -148,7 +165,7 @@ def render_index(rows: Sequence[Row], title: str) -> str:
     if subjects:
         parts.append("## By subject\n\n" + "\n".join(subjects))
     if held:
-        parts.append("## Held back\n\nThese failed their checks twice; they are marked as drafts.")
+        parts.append("## Held back\n\nThese failed their checks, or are copies of others; they are marked as drafts.")
         parts.append("\n".join(map(_entry, held)))
     return "\n\n".join(parts) + "\n"
 
@@ -170,8 +187,14 @@ def _links(rows: Iterable[Row], tag: str) -> list[str]:
     ]
 
 
-def render_quality(rows: Sequence[Row], whole: Collection, left_out: Mapping[str, int], sections: Sequence[str]) -> str:
-    """The table of quality, copies among the posts, what models did, then `sections` on the run."""
+def render_quality(
+    rows: Sequence[Row],
+    whole: Collection,
+    left_out: Mapping[str, int],
+    sections: Sequence[str],
+    most_alike: float = ALIKE,
+) -> str:
+    """The table of quality, posts that are alike, what models did, then `sections` on the run."""
     held = whole.posts - whole.passed
     redone = f"{whole.redone:,} went back once"
     parts = [
@@ -185,12 +208,14 @@ def render_quality(rows: Sequence[Row], whole: Collection, left_out: Mapping[str
         parts.append(f"Topics that became no post: {counts}. `colony dead-letters` names them.")
     nearby = {each.text: each for each in whole.alike}
     columns = ("post", "words", "ease", "traced", "sources", "like another", "drafts", "worded by", "result")
-    parts.append(table(columns, [_cells(row, nearby.get(place), rows) for place, row in enumerate(rows)]))
+    cells = [_cells(row, _shown(nearby.get(place), rows, most_alike)) for place, row in enumerate(rows)]
+    parts.append(table(columns, cells))
     parts.append(
         "*ease*: Flesch reading ease, 60 to 70 is plain English. *traced*: sentences that their cited passage bears out"
-        " in words, numbers, names and negations. *like another*: share of the text that the post most like it has too."
+        " in words, numbers, names and negations. *like another*: share of the text that the published post most"
+        " like it has too, with its title where that is much."
     )
-    pairs = {tuple(sorted((each.text, each.other))): each for each in whole.alike if each.share >= ALIKE}
+    pairs = {tuple(sorted((each.text, each.other))): each for each in whole.alike if each.share >= most_alike}
     copies = [each for pair, each in pairs.items() if pair[1] < len(rows)]
     if copies:
         lines = [
@@ -211,10 +236,16 @@ def render_quality(rows: Sequence[Row], whole: Collection, left_out: Mapping[str
     return "\n\n".join([*parts, *sections]) + "\n"
 
 
-def _cells(row: Row, near: Likeness | None, rows: Sequence[Row]) -> tuple[str, ...]:
+def _shown(near: Likeness | None, rows: Sequence[Row], most_alike: float) -> str:
+    """Share of the post that is most like this one, with its title where that is `most_alike` or more."""
+    if near is None or near.other >= len(rows):
+        return ""
+    return f"{near.share:.0%}" + (f" {rows[near.other].title}" if near.share >= most_alike else "")
+
+
+def _cells(row: Row, other: str) -> tuple[str, ...]:
     check = row.check
     result = ", ".join(_FAULTS.get(fault, fault) for fault in check.faults) or "passed"
-    other = f"{near.share:.0%}" if near is not None and near.other < len(rows) else ""
     return (
         row.title,
         f"{check.words:,}",

@@ -16,10 +16,18 @@ _DESCRIPTION: Final = 160
 _TAGS: Final = 4
 
 
-def render_post(topic: Topic, post: Post, passages: Sequence[Passage], check: Check, slug: str) -> str:
+def render_post(
+    topic: Topic,
+    post: Post,
+    passages: Sequence[Passage],
+    check: Check,
+    slug: str,
+    like: tuple[str, float] | None = None,
+) -> str:
     """The file: front matter, title, lead, sections, and a footnote for each passage cited.
 
-    A footnote mark stands for the sentences before it, back to the mark before or the begin of the paragraph.
+    `like` is the title of an earlier post that is much like it, with the share of the text. A footnote mark stands for
+    the sentences before it, back to the mark before or the begin of the paragraph.
     """
     numbers = cited(post)
     texts = {passage.number: passage for passage in passages}
@@ -27,7 +35,10 @@ def render_post(topic: Topic, post: Post, passages: Sequence[Passage], check: Ch
     for section in post.sections:
         parts += [f"## {escaped(section.heading)}", _paragraphs(section, numbers)]
     notes = [f"[^{new}]: {_note(texts[old])}" for old, new in numbers.items() if old in texts]
-    matter = front_matter(front_fields(topic, post, passages, check, slug))
+    fields = front_fields(topic, post, passages, check, slug)
+    if like is not None:
+        fields |= {"like": like[0], "likeness": like[1]}
+    matter = front_matter(fields)
     return matter + "\n" + "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 

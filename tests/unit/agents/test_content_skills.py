@@ -8,12 +8,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.skills.content_alike import fingerprint, nearest, repeated_share, runs
+from agents.skills.content_alike import ALIKE, HELD, fingerprint, nearest, repeated_share, runs, shared_share, standing
 from agents.skills.content_checks import Bounds, checked, reading_ease, syllables
 from agents.skills.content_corpus import Corpus
 from agents.skills.content_documents import name_of, paragraphs_of
 from agents.skills.content_draft import Shape, draft_extracts
-from agents.skills.content_index import ALIKE, Finished, Gathering, Slugs, render_index, render_quality, row_of
+from agents.skills.content_index import Finished, Gathering, Row, Slugs, render_index, render_quality, row_of
 from agents.skills.content_page import render_post
 from agents.skills.content_post import Passage, Post, Section, Sentence, Topic, slug_of, topic_of
 from agents.skills.content_trace import best_source, support
@@ -299,17 +299,54 @@ def test_foreign_text_brings_no_markup_of_its_own() -> None:
 def test_index_and_table_name_posts_copies_and_those_held_back() -> None:
     one, other = finished("compost"), finished("keeping slugs away")
     bad = other.model_copy(update={"check": other.check.model_copy(update={"faults": ("short",)})})
-    together, slugs, rows = Gathering(), Slugs(), []
+    together, slugs = Gathering(), Slugs()
+    rows: list[Row] = []
     for each in (one, one, bad):
         together.add(each)
         rows.append(row_of(each, slugs.take(each.post.title)))
-    whole = together.result()
+    whole, held = together.result()
+    assert held == {1}
     assert {likeness.share for likeness in whole.alike if likeness.share >= ALIKE} == {1.0}
+    copy = rows[1].check.model_copy(update={"faults": ("alike",)})
+    rows[1] = rows[1].model_copy(update={"check": copy})
     index = render_index(rows, "Posts")
     assert "(posts/compost.md)" in index
     assert "(posts/compost-2.md)" in index
     assert index.index("Held back") < index.index("(posts/keeping-slugs-away.md)")
     table = render_quality(rows, whole, {"BadInput": 2}, [])
-    assert "2 of 3 posts passed all checks" in table
+    assert "1 of 3 posts passed all checks" in table
+    assert "a copy of another post" in table
+    assert "100% Compost |" in table
     assert "too short" in table
     assert "2 (BadInput)" in table
+
+
+def said(*parts: int) -> str:
+    """A text of parts that have nothing in common."""
+    return " ".join(f"w{part}x{word}" for part in parts for word in range(60))
+
+
+def test_a_copy_of_what_was_left_out_stands() -> None:
+    prints = {
+        place: fingerprint(text)
+        for place, text in enumerate((said(*range(10)), said(*range(1, 11)), said(*range(3, 13)), said(20)))
+    }
+    found = standing(prints, HELD)
+    assert {copy: each.other for copy, each in found.copies.items()} == {1: 0}
+    assert found.alike[2].other == 0
+    assert ALIKE < found.alike[2].share < HELD
+    assert standing(prints, 2.0).copies == {}
+
+
+def test_many_copies_are_all_found() -> None:
+    found = standing({place: fingerprint(said(1, 2, 3)) for place in range(200)}, HELD)
+    assert set(found.copies) == set(range(1, 200))
+    assert standing({0: [], 1: []}, HELD).copies == {}
+
+
+@given(st.lists(st.sets(st.integers(0, 20)), max_size=12))
+def test_no_two_that_stand_are_copies_and_each_copy_has_one_that_stands(prints: list[set[int]]) -> None:
+    found = standing(dict(enumerate(prints)), HELD)
+    left = [place for place in range(len(prints)) if place not in found.copies]
+    assert all(shared_share(prints[a], prints[b]) < HELD for a in left for b in left if a < b)
+    assert all(each.other in left and each.other < each.text and each.share >= HELD for each in found.copies.values())
