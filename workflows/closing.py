@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    WorkflowContinuedAsNewError,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from colony.contracts import JobState, JobView
-from colony.errors import Unavailable
+from colony.errors import ColonyError, Unavailable
 from colony.ledger.port import JobLedger
+from workflows.translate import to_colony_error
 
 _AT_ONCE: Final = 8
 """Questions to Temporal under way at the same moment."""
@@ -88,17 +95,36 @@ async def _ending(client: Client, job: JobView) -> tuple[JobState, str] | None:
     if latest is None:
         return _GONE
     if job.key in (_first_run(latest), latest.run_id):
-        return _of_status(latest)
+        return await _of_status(client, latest)
     own = await _describe(client, job.workflow_id, job.key)
     if own is None:
         return _GONE
     if own.status is WorkflowExecutionStatus.CONTINUED_AS_NEW and _first_run(own) == _first_run(latest):
-        return _of_status(latest)
-    return _of_status(own)
+        return await _of_status(client, latest)
+    return await _of_status(client, own)
 
 
-def _of_status(description: WorkflowExecutionDescription) -> tuple[JobState, str] | None:
+async def _of_status(client: Client, description: WorkflowExecutionDescription) -> tuple[JobState, str] | None:
+    if description.status is WorkflowExecutionStatus.FAILED:
+        state, what = ENDINGS[description.status]
+        return state, f"{what}{await _why_failed(client, description)}"[:1000]
     return None if description.status is None else ENDINGS.get(description.status)
+
+
+async def _why_failed(client: Client, description: WorkflowExecutionDescription) -> str:
+    """What a workflow failed with that did not come to write it down itself; empty where that cannot be read."""
+    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
+    try:
+        await handle.result(follow_runs=False, rpc_timeout=_RPC_TIMEOUT)
+    except WorkflowFailureError as error:
+        return f": {to_colony_error(error.cause)}"
+    except WorkflowContinuedAsNewError:
+        return ""
+    except RPCError as error:
+        raise Unavailable(f"Temporal cannot say why {description.id[:100]!r} failed: {error.message[:200]}.") from error
+    except ColonyError:
+        return ""  # encrypted, and the key is not at hand
+    return ""
 
 
 def _first_run(description: WorkflowExecutionDescription) -> str:
