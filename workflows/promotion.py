@@ -153,16 +153,21 @@ class Leaver(Rounds):
         super().__init__(client, name, "", alone=alone)
 
     async def _round(self) -> bool:
-        if not self.decided.is_set():
-            await leave_versions(self._client, self._name)
+        look = read_deployment if self.decided.is_set() else leave_versions
+        seen = await look(self._client, self._name)
         self.decided.set()
-        seen = await read_deployment(self._client, self._name)
         await self._take_over(seen, self._gone(seen))
         return True
 
 
-async def leave_versions(client: Client, name: str) -> None:
-    """For a worker without a version: new jobs go to such workers again, and no more to a version of before."""
-    if (await read_deployment(client, name)).current:
-        await make_current(client, name, "")
-        _log.info("no version is current any more", deployment=name)
+async def leave_versions(client: Client, name: str) -> Deployment:
+    """For a worker without a version: new jobs go to such workers again, and no more to a version of before.
+
+    The versions as they are then; the server is asked once, since it answers few questions about them in a row.
+    """
+    seen = await read_deployment(client, name)
+    if not seen.current:
+        return seen
+    await make_current(client, name, "")
+    _log.info("no version is current any more", deployment=name)
+    return seen.model_copy(update={"current": ""})

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from agents.monitoring import Monitoring
 from agents.probe import Probe
@@ -23,20 +24,24 @@ from colony.config.model import Config
 from colony.config.templates import TemplateConfig
 from colony.config.temporal import TemporalConfig
 from colony.contracts import JobState
+from colony.errors import Unavailable, Unreadable
 from colony.ids import AgentType, Id
 from colony.ledger.memory import MemoryLedger
 from colony.lifecycle import task_owner
 from tests.eventually import assert_eventually
 from tests.servers.temporal import temporal_cli, temporal_server
+from workflows import moving
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
 from workflows.builds import deployment_of
 from workflows.client import await_job, cancel_job, connect, start_job
+from workflows.closing import OrphanCloser
 from workflows.local_runner import LocalRunner, local_runner
-from workflows.promotion import Promoter, leave_versions
+from workflows.moving import nudge_pinned
+from workflows.promotion import Leaver, Promoter, Rounds, leave_versions
 from workflows.schedules import TemporalSchedules, Timing
-from workflows.versions import absent_version, make_current, nudge_pinned, read_deployment
+from workflows.versions import absent_version, make_current, read_deployment
 from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -57,6 +62,15 @@ class Patient:
     async def run(self, *_: object) -> str:
         await workflow.wait_condition(lambda: self._told)
         return workflow.info().get_current_build_id()
+
+
+@workflow.defn(name="garbled", sandboxed=False)
+class Garbled:
+    """Goes on as a pipeline, and hands over what no build can read."""
+
+    @workflow.run
+    async def run(self, *_: object) -> str:
+        workflow.continue_as_new(args=[{"resume": "colony-1", "plan": 7}], workflow="durable_tasks")
 
 
 CALLER = TemplateConfig.model_validate(
@@ -80,26 +94,27 @@ class World:
     name: str
 
     @asynccontextmanager
-    async def worker(self, build: str, *, alone: bool = False, promote: bool = True) -> AsyncGenerator[Promoter]:
+    async def worker(self, build: str, *, alone: bool = False, promote: bool = True) -> AsyncGenerator[Rounds]:
         """A worker process of version `build`; no version when that is empty."""
         config = Config(
             temporal=TemporalConfig(deployment=self.name, build_id=build, versioning=bool(build)),
             workflows={Id("caller"): CALLER},
         )
-        version = deployment_of(config, [Patient])
+        version = deployment_of(config, [Patient, Garbled])
         monitor = MonitorActivities(self.ledger, [self.folder])
         shutdown = asyncio.Event()
         async with connect(self.endpoint) as client, task_owner() as owner:
             workers = [
-                workflow_worker(client, coded=[Patient], version=version),
+                workflow_worker(client, coded=[Patient, Garbled], version=version),
                 io_worker(client, IoActivities(self.ledger, config, [self.folder]), monitor=monitor, version=version),
             ]
             running = asyncio.create_task(run_workers(workers, shutdown))
-            promoter = Promoter(client, self.name, build, alone=alone)
-            if build and promote:
-                owner.start(promoter.run(), name="promotion")
+            leaver = Leaver(client, self.name, alone=alone)
+            rounds = Promoter(client, self.name, build, alone=alone) if build else leaver
+            if promote:
+                owner.start(rounds.run(), name="promotion")
             try:
-                yield promoter
+                yield rounds
             finally:
                 shutdown.set()
                 await running
@@ -247,26 +262,129 @@ async def _none_pinned(world: World, build: str) -> bool:
     return (await read_deployment(world.client, world.name)).version(build).pinned == 0
 
 
-async def test_jobs_of_a_version_that_is_gone_go_on_where_no_other_worker_can_be(world: World) -> None:
+async def _two_pinned(world: World) -> tuple[str, str]:
+    """A monitor and a user's job, both pinned to a version that is gone."""
     async with world.worker("one", alone=True) as first:
         await first.wait()
         sites = {"sites": [{"url": "http://127.0.0.1:9/"}], "interval": 3600}
-        monitor = await start_job(world.client, "website_monitor", sites)
-        patient = await start_job(world.client, "patient", {})
-        await world.moved(monitor.workflow_id, "one")
-        await world.moved(patient.workflow_id, "one")
+        monitor = (await start_job(world.client, "website_monitor", sites)).workflow_id
+        patient = (await start_job(world.client, "patient", {})).workflow_id
+        await world.moved(monitor, "one")
+        await world.moved(patient, "one")
 
         async def both() -> bool:
             return (await read_deployment(world.client, world.name)).version("one").pinned == 2
 
         await assert_eventually(both, 20)
+    return monitor, patient
+
+
+async def test_jobs_of_a_version_that_is_gone_go_on_where_no_other_worker_can_be(world: World) -> None:
+    monitor, patient = await _two_pinned(world)
     async with world.worker("two", alone=True) as second:
         await second.wait()
-        await world.moved(monitor.workflow_id, "two")
-        handle = world.client.get_workflow_handle(patient.workflow_id)
+        await world.moved(monitor, "two")
+        handle = world.client.get_workflow_handle(patient)
         await handle.signal("go")
         assert await handle.result() == "two"
-        await cancel_job(world.client, monitor.workflow_id)
+        await cancel_job(world.client, monitor)
+
+
+async def test_workers_without_a_version_take_over_the_jobs_of_one_that_is_gone(world: World) -> None:
+    monitor, patient = await _two_pinned(world)
+    assert await world.current() == "one"
+    async with world.worker("", alone=True) as plain:
+        await plain.wait()
+        assert await world.current() == ""
+        handle = world.client.get_workflow_handle(patient)
+        await handle.signal("go")
+        async with asyncio.timeout(40):
+            await handle.result()
+        await assert_eventually(lambda: _none_pinned(world, "one"), 20)
+        await cancel_job(world.client, monitor)
+
+        async def closed() -> bool:
+            return (await world.ledger.job(monitor)).state is JobState.CANCELLED
+
+        await assert_eventually(closed, 40)
+
+
+async def test_taking_the_current_version_away_is_tried_until_it_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+    tried = 0
+
+    async def refused_once(client: Client, name: str, build: str) -> None:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            raise Unavailable("not now")
+        await make_current(client, name, build)
+
+    monkeypatch.setattr("workflows.promotion.make_current", refused_once)
+    async with world.worker("") as plain:
+        await plain.wait()
+        assert await world.current() == ""
+        again = await start_job(world.client, "durable_tasks", {"tasks": 10})
+        assert (await await_job(world.client, again.workflow_id, timeout=30)).state is JobState.DONE
+    assert tried == 2
+
+
+@pytest.mark.parametrize("lost", ["_let_follow", "_nudge"])
+async def test_a_job_the_server_refuses_holds_up_no_other_and_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monitor, patient = await _two_pinned(world)
+    real = getattr(moving, lost)
+
+    async def refused(client: Client, workflow_id: str, run_id: str) -> None:
+        if workflow_id == patient:
+            raise RPCError("not now", RPCStatusCode.UNAVAILABLE, b"")
+        await real(client, workflow_id, run_id)
+
+    async with world.worker("two", alone=True) as second:
+        monkeypatch.setattr(moving, lost, refused)
+        await second.wait()
+        assert second.decided.is_set()
+        await world.moved(monitor, "two")
+        assert await world.build_of(patient) == "one"
+    monkeypatch.undo()
+    # Another process: it knows nothing of what the one before it could not do.
+    async with world.worker("two", alone=True):
+        await world.moved(patient, "two")
+        await world.client.get_workflow_handle(patient).signal("go")
+        assert await world.client.get_workflow_handle(patient).result() == "two"
+        await cancel_job(world.client, monitor)
+
+
+async def test_a_hand_over_that_cannot_be_read_fails_its_job_with_its_reason(world: World) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+        started = await start_job(world.client, "garbled", {})
+        job = await world.ledger.open_job(started.key, started.workflow_id, "durable_tasks", [], None, {})
+        with pytest.raises(Unreadable, match="cannot be read by this build"):
+            await await_job(world.client, started.workflow_id, timeout=30)
+        assert await OrphanCloser(world.client, world.ledger).round() == [job.job]
+        closed = await world.ledger.job(started.key)
+        assert closed.state is JobState.FAILED
+        assert "cannot be read by this build" in closed.reason
+
+
+async def test_a_job_says_that_no_version_is_current(world: World) -> None:
+    async with world.worker("one", promote=False):
+
+        async def polls() -> bool:
+            return (await read_deployment(world.client, world.name)).undecided
+
+        await assert_eventually(polls, 20)
+        waiting = await start_job(world.client, "durable_tasks", {"tasks": 10})
+        said = await absent_version(world.client, world.name, waiting.workflow_id)
+        assert "colony worker promote BUILD" in said
+        assert await absent_version(world.client, world.name, waiting.workflow_id, versioning=False) == ""
+        await make_current(world.client, world.name, "one")
+        assert (await await_job(world.client, waiting.workflow_id, timeout=30)).state is JobState.DONE
 
 
 async def test_a_job_says_that_no_worker_of_its_version_runs(world: World) -> None:
