@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,6 +29,9 @@ from colony.telemetry.scrub import Scrubbed
 
 CLOSE_SECONDS: Final = 2.0
 """Longest wait for the last spans to leave when a process ends."""
+
+GIVE_UP_SECONDS: Final = 1.0
+"""Longest wait for the sending thread to end once it was told to give up."""
 
 SEND_SECONDS: Final = 10.0
 """Longest one export may take in its thread, tries included; spans that come meanwhile wait in a bounded queue."""
@@ -85,8 +88,10 @@ class OtelTracer:
 
     on = True
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, give_up: Callable[[], None] | None = None) -> None:
+        """`give_up` ends an attempt to send that is under way."""
         self._provider = provider
+        self._give_up = give_up
         self.otel = provider.get_tracer("colony")
 
     def current(self) -> str:
@@ -162,11 +167,14 @@ class OtelTracer:
         return found.decision is Decision.RECORD_AND_SAMPLE
 
     async def aclose(self) -> None:
-        """Send what is left, for at most two seconds."""
+        """Send what is left, for at most two seconds; then the attempts end, and their thread with them."""
         # The SDK itself waits half a minute for a collector that is away.
         ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         ending.start()
         await asyncio.to_thread(ending.join, CLOSE_SECONDS)
+        if ending.is_alive() and self._give_up is not None:
+            self._give_up()
+            await asyncio.to_thread(ending.join, GIVE_UP_SECONDS)
 
 
 def traceparent_of(span: otel.Span) -> str:
@@ -210,7 +218,8 @@ def exporting_tracer(config: TelemetryConfig, service: str, folder: Path) -> Ote
             headers=headers,
             timeout=None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else SEND_SECONDS,
         )
-        return tracer_into(BatchSpanProcessor(Scrubbed(exporter)), service, config.sample_ratio)
+        processor = BatchSpanProcessor(Scrubbed(exporter))
+        return tracer_into(processor, service, config.sample_ratio, give_up=exporter.shutdown)
     except (ValueError, TypeError) as error:
         said = str(error)[:200].rstrip(".")
         raise BadInput(
@@ -218,7 +227,13 @@ def exporting_tracer(config: TelemetryConfig, service: str, folder: Path) -> Ote
         ) from error
 
 
-def tracer_into(processor: SpanProcessor, service: str, ratio: float | None = None) -> OtelTracer:
+def tracer_into(
+    processor: SpanProcessor,
+    service: str,
+    ratio: float | None = None,
+    *,
+    give_up: Callable[[], None] | None = None,
+) -> OtelTracer:
     """A tracer that hands what it makes to `processor`. Not the global one: no other library writes into it."""
     own = {"service.name": f"colony-{service}", "service.namespace": "colony", "process.pid": os.getpid()}
     provider = TracerProvider(
@@ -229,7 +244,7 @@ def tracer_into(processor: SpanProcessor, service: str, ratio: float | None = No
         span_limits=_LIMITS,
     )
     provider.add_span_processor(processor)
-    return OtelTracer(provider)
+    return OtelTracer(provider, give_up)
 
 
 def _sampler(ratio: float | None) -> Sampler | None:
