@@ -47,6 +47,11 @@ class Backlog:
             self.untaken += 1
         return complete
 
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._ready or self._shared.rows)
+
     def take(self) -> TaskQueue | None:
         """The next queue with work in it. A bound one is the taker's alone until it is given back."""
         if self._ready:

@@ -50,7 +50,12 @@ class BatchRun:
         self._cells: list[AgentCell] = []
         self._backlog = Backlog(crew.population)
         self._lanes = BatchLanes(
-            crew, clock, Claim(request.priority, request.tenant, clock.monotonic()), self._lane, self._lane_ended
+            crew,
+            clock,
+            Claim(request.priority, request.tenant, clock.monotonic()),
+            self._lane,
+            self._lane_ended,
+            lambda: self._backlog.ready,
         )
         self._outbox = Outbox(request, crew.committer, self._tally, clock, self._lanes.run)
         self._low = 0
@@ -197,7 +202,7 @@ class BatchRun:
         if not self._backlog.add(rows):
             self._tally.left_reason = LostShard.__name__
         self._wake()
-        self._expand()
+        self._lanes.expand()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -210,11 +215,6 @@ class BatchRun:
             self.halt(type(error).__name__)
         self._wake()
 
-    def _expand(self) -> None:
-        """Called by the loop once lanes gave way."""
-        if self._backlog.untaken:
-            self._lanes.expand()
-
     async def _lane(self, lane: Lane, place: Place | None) -> None:
         while (queue := await self._next_queue()) is not None:
             cell = queue.cell or self._crew.population.choose(self._cells)
@@ -222,7 +222,8 @@ class BatchRun:
                 self._lose(queue)
             else:
                 await self._visit(lane, cell, queue, place)
-            if not await self._lanes.hand_on(lane, place):
+            # With nothing left it ends by itself: standing in line again would only delay the end of the batch.
+            if (self._feeding or self._backlog.ready) and not await self._lanes.hand_on(lane, place):
                 return
 
     def _fits(self, queue: TaskQueue, cell: AgentCell) -> bool:
@@ -246,11 +247,11 @@ class BatchRun:
     async def _visit(self, lane: Lane, cell: AgentCell, queue: TaskQueue, place: Place | None) -> None:
         """Run tasks of a queue on one agent, as many as are its turn."""
         if not cell.try_acquire():
-            self._lanes.inside += 1
+            self._lanes.enter()
             try:
                 await cell.acquire(self._rank())
             finally:
-                self._lanes.inside -= 1
+                self._lanes.leave()
         cell.shard.in_use += 1
         try:
             await self._work(lane, cell, queue.rows, place)
@@ -261,8 +262,6 @@ class BatchRun:
 
     async def _work(self, lane: Lane, cell: AgentCell, rows: deque[TaskRow], place: Place | None) -> None:
         clock = self._clock
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._expand)
         limit = 60.0 if self._step is None else self._step.task_seconds
         give_way = clock.monotonic() + SLICE_SECONDS
         for turn in range(_RUN_LENGTH):
@@ -274,7 +273,7 @@ class BatchRun:
             self._backlog.untaken -= 1
             if self._backlog.untaken <= self._low:
                 self._changed.set()
-            self._lanes.inside += 1
+            self._lanes.enter()
             try:
                 task = task_of(row, self.request, self._step, self._parameters)
                 handled = await self.performer.perform(lane, cell, task, limit)
@@ -285,12 +284,11 @@ class BatchRun:
                 self._crew.population.sleep(cell)
                 raise
             finally:
-                self._lanes.inside -= 1
+                self._lanes.leave()
             if clock.monotonic() >= give_way:
                 if place is not None and place.due():
                     return
                 await asyncio.sleep(0)
-                loop.call_soon(self._expand)
                 give_way = clock.monotonic() + SLICE_SECONDS
 
     def _rank(self) -> float:

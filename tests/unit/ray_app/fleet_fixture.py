@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from agents.base import AgentContext, AgentResult, AgentTask
-from colony.clock import SystemClock
+from colony.clock import Clock, SystemClock
 from colony.config.model import AgentTypeConfig, Config, FleetConfig
 from colony.contracts import AgentSpec, BatchRequest
 from colony.errors import BadInput, Overloaded, Unavailable
@@ -107,7 +107,7 @@ class World:
     hosts: int = 2
     lease: float = 5.0
     concurrency: int = 16
-    clock: SystemClock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=SystemClock)
     model: LanguageModel | None = None
     tracer: Tracer = OFF
 
