@@ -109,4 +109,5 @@ class Place:
         self._since = self._clock.monotonic()
 
     def _charge(self) -> None:
-        self._claim.charge(self._clock.monotonic() - self._since)
+        now = self._clock.monotonic()
+        self._claim.charge(now - self._since, now)

@@ -32,13 +32,13 @@ class Claim:
     since: float
     """Monotonic seconds at which the batch came to the host."""
     used: float = 0.0
-    """Seconds its lanes held places, added up."""
+    """Seconds its lanes held places, added up, as far as they use up its age."""
     last_turn: float = 0.0
     """Seconds of its last turn; the next is paid by it."""
 
     @property
     def arrived(self) -> float:
-        """Its time in line: the time it came, later by what it had. So age is time in which a batch got nothing."""
+        """Its time in line: the time it came, later by what it had, but never later than its last turn ended."""
         return self.since + self.used
 
     def level(self, now: float, ageing: float = AGEING_SECONDS) -> int:
@@ -49,10 +49,14 @@ class Claim:
         """Its place in line for one agent, smallest first: overtaken only by what is better and comes soon after."""
         return rank_of(self.level(now), now)
 
-    def charge(self, seconds: float) -> None:
-        """A turn ended that took so long."""
+    def charge(self, seconds: float, now: float) -> None:
+        """A turn ended that took so long.
+
+        Many lanes at once use up the age of a batch quickly, and no more than that: what is charged beyond would keep
+        the batch from ageing for longer than its turns took, and put every newer one of its tenant before it.
+        """
         self.last_turn = seconds
-        self.used += seconds
+        self.used = min(self.used + seconds, max(self.used, now - self.since))
 
 
 def rank_of(priority: int, now: float) -> float:
@@ -70,8 +74,8 @@ class Turns:
 
     Nothing starves: a batch of priority `p` is in the first class once it got nothing for `(p - 1) * AGEING_SECONDS`.
     From then on a turn of it begins after at most `(S + 1) * C` turns of others, where `C` are the tenants that wait in
-    the first class, and `S` is the cost of it and of what its tenant has there that came before `Claim.arrived`: a
-    finite lot, however many come later (see `FairQueue`).
+    the first class, and `S` is the cost of it and of what its tenant has there that came before `Claim.arrived`, which
+    is never in the future: a finite lot, however many come later and however many lanes it had (see `FairQueue`).
     """
 
     def __init__(self, places: int, ageing: float = AGEING_SECONDS) -> None:

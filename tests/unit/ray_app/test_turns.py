@@ -54,24 +54,24 @@ def test_a_lane_that_held_its_place_long_pays_for_it() -> None:
     assert [cost_of_turn(seconds) for seconds in (0.0, TURN_SECONDS, 1.0, 3.5, 1e9)] == [1, 1, 2, 4, MOST_COST]
     turns = Turns(0)
     slow = claim(3, "slow")
-    slow.charge(2.0)
-    turns.ask("slow", slow, 0.0)
+    slow.charge(2.0, 2.0)
+    turns.ask("slow", slow, 2.0)
     for number in range(4):
-        turns.ask(f"quick-{number}", claim(3, "quick"), 0.0)
-    assert drained(turns) == ["quick-0", "quick-1", "slow", "quick-2", "quick-3"]
+        turns.ask(f"quick-{number}", claim(3, "quick", since=2.0), 2.0)
+    assert drained(turns, 2.0) == ["quick-0", "quick-1", "slow", "quick-2", "quick-3"]
 
 
 def test_the_age_of_a_batch_is_the_time_in_which_it_got_nothing() -> None:
     old = claim(5, "old", since=0.0)
     assert [old.level(now) for now in (0.0, 4.9, 5.0, 14.0, 20.0, 1e6)] == [5, 5, 4, 3, 1, 1]
-    old.charge(9.0)
+    old.charge(9.0, 9.0)
     assert [old.level(now) for now in (0.0, 13.9, 14.0, 29.0)] == [5, 5, 4, 1]
 
 
 def test_batches_of_one_tenant_overtake_those_that_had_more_than_they_are_younger() -> None:
     turns = Turns(0)
     served = claim(3, since=0.0)
-    served.charge(2.0)
+    served.charge(2.0, 4.0)
     turns.ask("served", served, 4.0)
     turns.ask("younger", claim(3, since=1.9), 4.0)
     turns.ask("youngest", claim(3, since=2.1), 4.0)
@@ -139,7 +139,7 @@ class Bench:
         assert name is not None
         ask = self.asks.pop(name)
         self.clock.advance(ask.seconds)
-        ask.claim.charge(ask.seconds)
+        ask.claim.charge(ask.seconds, self.clock.monotonic())
         return name
 
     def ahead(self, claim: Claim) -> int:
@@ -191,6 +191,35 @@ def test_an_old_long_job_is_not_starved_by_fresh_short_ones(
     waited = bench.clock.monotonic() - born - old.used
     most = (MOST_COST * 2 + 2) * len(TENANTS) * 1.5
     assert waited <= (priority - 1) * AGEING_SECONDS + needs * most
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    priority=st.integers(min_value=1, max_value=5),
+    lanes=st.integers(min_value=1, max_value=200),
+    seconds=st.floats(min_value=0.1, max_value=60.0),
+    idle=st.floats(min_value=0.0, max_value=30.0),
+    fresh=st.integers(min_value=1, max_value=5),
+    tenant=st.sampled_from(TENANTS),
+)
+def test_a_batch_that_had_many_lanes_at_once_waits_no_longer_for_it(
+    priority: int, lanes: int, seconds: float, idle: float, fresh: int, tenant: str
+) -> None:
+    """All its lanes end their turns in one moment; from then on others that could go first come for ever."""
+    bench = Bench()
+    old = bench.claim(priority, "old")
+    bench.clock.advance(idle + seconds)
+    for _ in range(lanes):
+        old.charge(seconds, bench.clock.monotonic())
+    began = bench.clock.monotonic()
+    mine = bench.ask(old, TURN_SECONDS)
+    while True:
+        bench.ask(bench.claim(fresh, tenant), TURN_SECONDS)
+        if bench.step() == mine:
+            break
+        # In real time, whatever it was charged: it rises, then its tenant's turn comes, and it is the tenant's oldest.
+        waited = bench.clock.monotonic() - began
+        assert waited <= (priority - 1) * AGEING_SECONDS + 2 * (MOST_COST + 1) * TURN_SECONDS
 
 
 @pytest.mark.parametrize("tenant", ["old", "other"])
