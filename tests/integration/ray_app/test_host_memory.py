@@ -87,9 +87,14 @@ async def job(ledger: PostgresLedger, *steps: tuple[str, str, Sequence[Mapping[s
     """A job with a step for each (type, action, payloads)."""
     plans = [
         StepPlan(
-            number=number, name=Id(f"step-{number}"), kind=StepKind.MAP, over=0, agent_type=kind, action=Id(action),
+            number=number,
+            name=Id(f"step-{number}"),
+            kind=StepKind.MAP,
+            over=0,
+            agent_type=kind,
+            action=Id(action),
             parameters={"remember": True},
-        )  # fmt: skip
+        )
         for number, (kind, action) in enumerate([(AgentType(kind), action) for kind, action, _ in steps], start=1)
     ]
     plan = await ledger.open_job("Run-1", "workflow-1", "test", plans, None, {})
