@@ -93,7 +93,9 @@ class _Dying(ActivityInboundInterceptor):
 def config_of(setup: Setup) -> Config:
     """A fleet of the built-in types."""
     types = {AgentType(name): AgentTypeConfig(count=AGENTS) for name in BUILTIN}
-    return Config(fleet=FleetConfig(hosts=1, types=types), fetch=FetchConfig(allow_private=setup.private))
+    return Config(
+        fleet=FleetConfig(hosts=1, lease_seconds=60, types=types), fetch=FetchConfig(allow_private=setup.private)
+    )
 
 
 @asynccontextmanager

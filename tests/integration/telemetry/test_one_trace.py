@@ -98,7 +98,7 @@ async def running(folder: Path, *, telemetry: bool = True, url: str = "") -> Asy
     clock = SystemClock()
     ledger, bus, registry, model = MemoryLedger(clock), MemoryBus(), MemoryRegistry(clock), Listener()
     types = {AgentType("talker"): AgentTypeConfig(count=2)}
-    config = Config(fleet=FleetConfig(hosts=1, types=types), workflows={Id("talks"): TEMPLATE})
+    config = Config(fleet=FleetConfig(hosts=1, lease_seconds=60, types=types), workflows={Id("talks"): TEMPLATE})
     await ledger.put_agents(
         [AgentSpec(agent_id=agent_name(kind, n), agent_type=kind) for kind in types for n in (0, 1)]
     )

@@ -126,7 +126,11 @@ class World:
 @asynccontextmanager
 async def debating(colony: Opens, agents: dict[str, int]) -> AsyncGenerator[World]:
     runner = OnHosts()
-    config = Config(fleet=FleetConfig(hosts=2, types={AgentType(name): AgentTypeConfig(count=1) for name in CLASSES}))
+    config = Config(
+        fleet=FleetConfig(
+            hosts=2, lease_seconds=60, types={AgentType(name): AgentTypeConfig(count=1) for name in CLASSES}
+        )
+    )
     specs = [
         AgentSpec(agent_id=agent_name(AgentType(kind), number), agent_type=AgentType(kind))
         for kind, count in agents.items()

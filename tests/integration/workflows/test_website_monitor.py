@@ -100,7 +100,7 @@ def watching(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
         ledger = MemoryLedger(clock)
         kind = AgentType("monitoring")
         config = Config(
-            fleet=FleetConfig(hosts=1, types={kind: AgentTypeConfig(count=20)}),
+            fleet=FleetConfig(hosts=1, lease_seconds=60, types={kind: AgentTypeConfig(count=20)}),
             fetch=FetchConfig(allow_private=tuple(f"127.0.0.1:{site.port}" for site in sites)),
         )
         await ledger.put_agents([AgentSpec(agent_id=agent_name(kind, n), agent_type=kind) for n in range(20)])
