@@ -165,7 +165,7 @@ class Answer(Frozen):
     """Who says it."""
 
 
-class PendingApproval(Frozen):
+class PendingApproval(Travelling):
     """An approval that waits for a person."""
 
     step: str
@@ -192,8 +192,8 @@ class Decision(Travelling):
     """Whether nobody answered in time."""
 
 
-class Progress(Frozen):
-    """Answer of the query `progress`."""
+class Progress(Travelling):
+    """Answer of the query `progress`. Worker and reader may be of different builds: unknown fields are ignored."""
 
     template: str
     key: str
@@ -226,9 +226,15 @@ class Progress(Frozen):
     waiting_for: str = ""
     """What it waits for: a pause, a moment, a person, a job it called; or why tasks had to be handed out again (an
     error class), if they had."""
+    since: float | None = None
+    """Since when it waits for that, or its phase began: wall-clock seconds; None where nobody noted it."""
+    until: float | None = None
+    """When what it waits for ends by itself; None when it does not, or nobody knows."""
     bad_rows: int = 0
     finished: tuple[StepCounts, ...] = ()
     paused: bool = False
+    paused_since: float | None = None
+    """Wall-clock seconds; None while it is not paused, or where nobody noted it."""
     priority: int = NORMAL_PRIORITY
     skipped: tuple[str, ...] = ()
     """Steps the job went past."""
@@ -294,6 +300,8 @@ class SteeringState(Travelling):
     """What people told a job, and what its steps without tasks left."""
 
     paused: bool = False
+    paused_since: float | None = None
+    """Wall-clock seconds; None while it is not paused, or from an earlier version."""
     priority: int | None = None
     """None for that of the plan."""
     decisions: tuple[Decision, ...] = ()

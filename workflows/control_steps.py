@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
@@ -23,8 +23,13 @@ with workflow.unsafe.imports_passed_through():
 
 PARENT_MEMO = "colony_parent"
 
-Show = Callable[[str, StepPlan, str], None]
-"""Says what the job does: phase, step, what it waits for."""
+
+class Show(Protocol):
+    """Says what the job does."""
+
+    def __call__(self, phase: str, step: StepPlan, waiting_for: str, until: float | None = None) -> None:
+        """Phase, step, what it waits for, and when that ends by itself in wall-clock seconds."""
+        ...
 
 
 class ControlSteps:
@@ -79,10 +84,11 @@ class ControlSteps:
     async def _wait(self, step: StepPlan) -> None:
         if step.wait is None:
             raise BadInput(f"Step {step.name!r} does not say how long it waits.")
-        seconds = step.wait.seconds
+        seconds, now = step.wait.seconds, workflow.now()
         if seconds is None:
-            seconds = max(0.0, (step.wait.until or 0.0) - workflow.now().timestamp())
-        self._show("waiting", step, f"{seconds:.0f} s to pass since {workflow.now().isoformat(timespec='seconds')}")
+            seconds = max(0.0, (step.wait.until or 0.0) - now.timestamp())
+        passing = f"{seconds:.0f} s to pass since {now.isoformat(timespec='seconds')}"
+        self._show("waiting", step, passing, now.timestamp() + seconds)
         await asyncio.sleep(seconds)
 
     async def _approve(self, step: StepPlan) -> int:
@@ -91,7 +97,7 @@ class ControlSteps:
             raise BadInput(f"Step {step.name!r} does not say what to approve.")
         shown = None if asked.show is None else (await self.values({"shown": asked.show}))["shown"]
         now = workflow.now().timestamp()
-        self._show("approving", step, f"a person's approval of step {step.name}")
+        self._show("approving", step, f"a person's approval of step {step.name}", now + asked.timeout)
         self._steering.pending = PendingApproval(
             step=step.name,
             prompt=asked.prompt,

@@ -69,10 +69,8 @@ class Pipeline(Steered):
             update |= {"job": self._plan.job, "steps": len(self._plan.steps), "key": self._plan.key}
         if self._step is not None:
             update |= self._step.progress()
-        told = self.steering
-        update |= {"paused": told.paused, "priority": told.priority, "refused": told.refused}
-        update |= {"decisions": told.decisions, "approvals": () if told.pending is None else (told.pending,)}
-        if told.paused:
+        update |= self.steering.progress()
+        if self.steering.paused:
             update["waiting_for"] = "resume"
         update["skipped"] = tuple(step.name for step in self._finished if step.skipped)
         return self._phase.model_copy(update=update)
@@ -240,8 +238,11 @@ class Pipeline(Steered):
         await workflow.execute_activity(names.CLOSE_JOB, request, **io_options(_SHORT))
         self._show("closed")
 
-    def _show(self, phase: str, step: StepPlan | None = None, waiting_for: str = "") -> None:
+    def _show(
+        self, phase: str, step: StepPlan | None = None, waiting_for: str = "", until: float | None = None
+    ) -> None:
         update: dict[str, object] = {"phase": phase, "waiting_for": waiting_for}
+        update |= {"since": workflow.now().timestamp(), "until": until}
         if step is not None:
             update |= {"step": step.name, "step_number": step.number}
         self._phase = self._phase.model_copy(update=update)

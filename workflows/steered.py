@@ -34,12 +34,12 @@ class Steered:
     @workflow.signal(name="pause")
     def pause_by_signal(self, *_: Any) -> None:
         """Hand out no more; what is under way ends."""
-        self.steering.pause(paused=True)
+        self._pause()
 
     @workflow.update(name="pause")
     def pause_by_update(self, *_: Any) -> None:
         """Hand out no more; what is under way ends."""
-        self.steering.pause(paused=True)
+        self._pause()
 
     @pause_by_update.validator
     def _may_pause(self, *_: Any) -> None:
@@ -108,6 +108,9 @@ class Steered:
     @approve_by_update.validator
     def _may_approve(self, *given: Any) -> None:
         self.steering.check_answer(answer_of(given))
+
+    def _pause(self) -> None:
+        self.steering.pause(paused=True, at=workflow.now().timestamp())
 
     def _set_priority(self, priority: int) -> None:
         self.steering.set_priority(priority)

@@ -16,6 +16,8 @@ class Steering:
 
     def __init__(self) -> None:
         self.paused = False
+        self.paused_since: float | None = None
+        """Wall-clock seconds."""
         self.cancelled = False
         self.ending = False
         """Whether the job is being closed: then it takes no more orders."""
@@ -47,7 +49,8 @@ class Steering:
         self._plan = plan
         if before is not None:
             # What came in since this run began is newer.
-            self.paused = before.paused if not self.changes else self.paused
+            if not self.changes:
+                self.paused, self.paused_since = before.paused, before.paused_since
             self._priority = self._priority or before.priority
             self._decisions = list(before.decisions)
             self.left = dict(before.left)
@@ -61,6 +64,7 @@ class Steering:
         """What a next run must know."""
         return SteeringState(
             paused=self.paused,
+            paused_since=self.paused_since,
             priority=self._priority,
             decisions=self.decisions,
             left=self.left,
@@ -72,8 +76,23 @@ class Steering:
         if self.ending:
             raise NotFound("The job is ending.")
 
-    def pause(self, *, paused: bool) -> None:
-        """Hand out no more, or go on."""
+    def progress(self) -> dict[str, object]:
+        """The part of `Progress` that people told."""
+        return {
+            "paused": self.paused,
+            "paused_since": self.paused_since,
+            "priority": self.priority,
+            "refused": self.refused,
+            "decisions": self.decisions,
+            "approvals": () if self.pending is None else (self.pending,),
+        }
+
+    def pause(self, *, paused: bool, at: float | None = None) -> None:
+        """Hand out no more, or go on; `at` in wall-clock seconds. A pause in a pause began with the first."""
+        if not paused:
+            self.paused_since = None
+        elif not self.paused:
+            self.paused_since = at
         self.paused = paused
         self.changes += 1
 

@@ -47,6 +47,11 @@ class StepRun:
         self._retry_after = 0.0
         self._not_started = False
         """Whether a batch came back since nobody took it up."""
+        self._left_since: float | None = None
+        """Since when tasks come back; None while they do not. Wall-clock seconds, as in what follows."""
+        self._rest_since: float | None = None
+        """When a pause before the next try began; None outside of one."""
+        self._rest_until: float | None = None
         self.cursor = cursor
 
     def _priority(self) -> int:
@@ -54,7 +59,11 @@ class StepRun:
 
     def progress(self) -> dict[str, object]:
         """The part of `Progress` a step knows."""
-        return {
+        times: dict[str, object] = {}
+        since = self._left_since if self.cursor.again else self._rest_since
+        if since is not None:
+            times = {"since": since, "until": self._rest_until}
+        return times | {
             "tasks": self.cursor.tasks,
             "done": self.cursor.done,
             "failed": self.cursor.failed,
@@ -78,7 +87,7 @@ class StepRun:
                 self._sweep(tally)
             elif tally.transient > 0 and self.cursor.generation + 1 < self._step.attempts:
                 self.cursor = next_generation(self.cursor, tally)
-                await asyncio.sleep(generation_delay(self.cursor.generation))
+                await self._sleep(generation_delay(self.cursor.generation))
             elif budget_exceeded(tally.failed, tally.tasks, self._step.error_budget):
                 raise _over_budget(self._step, tally)
             else:
@@ -177,6 +186,10 @@ class StepRun:
         if report.cancelled:
             raise Cancelled("The job was cancelled: its mark is set in the ledger.")
         self.cursor = absorb(self.cursor, handed, report)
+        if report.left and self._left_since is None:
+            self._left_since = workflow.time()
+        elif not self.cursor.again:
+            self._left_since = None
         self._retry_after = max(self._retry_after, report.retry_after)
         if report.ok + report.failed > 0 or report.left == 0:
             self._progress_at = workflow.time()
@@ -202,7 +215,16 @@ class StepRun:
             )
         delay = leave_delay(self.cursor.left_reason, self._idle_rounds, retry_after=self._retry_after)
         self._retry_after = 0.0
-        await asyncio.sleep(delay)
+        await self._sleep(delay)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait before the next try, and say so."""
+        self._rest_since = workflow.time()
+        self._rest_until = self._rest_since + seconds
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._rest_since = self._rest_until = None
 
     async def _check_dispatcher(self) -> None:
         """Raise `Unavailable` if nothing goes on here and no dispatcher lives; else the step only waits its turn."""

@@ -89,6 +89,18 @@ def test_a_next_run_knows_what_this_one_was_told() -> None:
     assert not newer.paused, "what came in since is newer"
 
 
+def test_a_pause_is_as_old_as_its_first_word() -> None:
+    steering = Steering()
+    steering.pause(paused=True, at=5.0)
+    steering.pause(paused=True, at=9.0)
+    assert steering.progress()["paused_since"] == 5.0
+    after = Steering()
+    after.begin(PLAN, SteeringState.model_validate_json(steering.state().model_dump_json()))
+    assert after.progress() | {"paused": True, "paused_since": 5.0} == after.progress()
+    after.pause(paused=False)
+    assert after.progress()["paused_since"] is None
+
+
 @pytest.mark.parametrize("given", [[1], ["x"], [{"oops": 1}], [{"approve": "maybe"}], [{}, {}]])
 def test_answers_that_cannot_be_understood_are_bad_input(given: list[Any]) -> None:
     with pytest.raises(BadInput):
