@@ -20,6 +20,16 @@ class Spread(Frozen):
     runs: int
 
 
+class Target(Frozen):
+    """A bound that a figure should keep, and whether it did."""
+
+    what: str
+    """The figure with its unit."""
+    found: float
+    bound: float
+    met: bool
+
+
 class BenchResult(Frozen):
     """One benchmark: its figures, those of the baseline, and the ratio of the two where the machine decides."""
 
@@ -28,6 +38,18 @@ class BenchResult(Frozen):
     baseline: dict[str, Any]
     ratio: float | None
     environment: dict[str, Any]
+    targets: tuple[Target, ...] = ()
+    """What the figures should be on an idle machine of two cores; a busy one may miss them."""
+
+
+def at_most(what: str, found: float, bound: float) -> Target:
+    """A target that is met by `bound` and less."""
+    return Target(what=what, found=round(found, 3), bound=bound, met=found <= bound)
+
+
+def at_least(what: str, found: float, bound: float) -> Target:
+    """A target that is met by `bound` and more."""
+    return Target(what=what, found=round(found, 3), bound=bound, met=found >= bound)
 
 
 def spread(values: Sequence[float]) -> Spread:

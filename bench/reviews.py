@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.console import Console
 from temporalio.client import Client
 
-from bench.result import BenchResult, environment
+from bench.result import BenchResult, at_most, environment
 from colony.contracts import JobState
 from colony.errors import Permanent
 from colony.ledger.port import Ledger
@@ -26,6 +26,9 @@ from workflows.client import await_job, start_job
 REVIEWS: Final = 100_000
 HISTORY_BYTES: Final = 500_000
 """Most that the history of the job may take."""
+
+FLAT: Final = 1.1
+"""Memory that grew by less than a tenth counts as flat."""
 
 _SAMPLE_SECONDS: Final = 3.0
 _WATCHED: Final = ("worker", "dispatcher", "ray", "postgres", "temporal")
@@ -46,6 +49,7 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
         sampling.cancel()
         source.unlink(missing_ok=True)
     console.print(f"  {tasks:,} tasks in {seconds:.1f} s, a history of {history:,} bytes", highlight=False)
+    quarters = _quarters(samples)
     return BenchResult(
         name="reviews",
         metrics={
@@ -55,13 +59,22 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
             "tasks_per_second": round(tasks / seconds, 1),
             "reviews_per_second": round(count / seconds, 1),
             "history_bytes": history,
-            "pss_mb_by_quarter": _quarters(samples),
+            "pss_mb_by_quarter": quarters,
             "profile": endpoints.profile,
         },
         baseline={"name": "the target", "history_bytes": HISTORY_BYTES},
         ratio=round(HISTORY_BYTES / history, 2),
         environment=environment(),
+        targets=(
+            at_most("longest history of the job, bytes", history, HISTORY_BYTES),
+            at_most("worker's memory, last quarter by second", growth(quarters["worker"]), FLAT),
+        ),
     )
+
+
+def growth(quarters: list[float]) -> float:
+    """The last quarter by the second: the first one fills caches. 1 where there are fewer than three. Pure."""
+    return quarters[-1] / quarters[1] if len(quarters) > 2 and quarters[1] else 1.0
 
 
 async def _one_job(client: Client, ledger: Ledger, source: Path) -> tuple[float, int, int]:

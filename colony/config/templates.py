@@ -200,7 +200,7 @@ class StepConfig(Section):
         known = _ALWAYS | _FIELDS[self.kind]
         foreign = sorted(name for name in self.model_fields_set - known if getattr(self, name) != _default(name))
         if foreign:
-            raise ValueError(f"a {self.kind} step has no {foreign[0]!r}")
+            raise ValueError(f"step {self.name!r} of kind {self.kind} has no {foreign[0]!r}")
         missing = [name for name in _NEEDED[self.kind] if getattr(self, name) in (None, ())]
         if missing:
             raise ValueError(f"step {self.name!r} needs {_spoken(_NEEDED[self.kind])}")

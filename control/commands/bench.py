@@ -19,6 +19,7 @@ BENCHMARKS = {
     "jobs": "100 jobs of 620 tasks at once; start and assignment; tasks at the same moment",
     "reviews": "review_analysis of 100,000 reviews in one job",
     "content": "a hundred posts, with or without a model",
+    "website": "a site built, checked and mended from the example brief",
     "monitor": "share of a core that 1,000 watched sites cost",
     "gateway": "the LLM gateway beside the bare embedded model (15 minutes; --quick: 2)",
 }
@@ -41,8 +42,12 @@ def bench(
         raise BadInput(f"Benchmark {name!r} is unknown.", remedy=f"Known: {', '.join(BENCHMARKS)}.")
     module = importlib.import_module(f"bench.{name}")  # each pulls in clients of servers
     options = {"quick": True} if quick and "quick" in inspect.signature(module.run).parameters else {}
-    result = asyncio.run(module.run(Console(stderr=True), **options))
+    told = Console(stderr=True)
+    result = asyncio.run(module.run(told, **options))
     if as_json:
         print(result.model_dump_json(indent=2))  # noqa: T201 -- output of the command
     else:
         Console().print(Pretty(result.model_dump(), expand_all=True))
+    for target in result.targets:
+        verdict = "met" if target.met else "[red]missed[/]"
+        told.print(f"  {verdict}: {target.what}: {target.found:,.4g}, target {target.bound:,.4g}", highlight=False)

@@ -1,0 +1,65 @@
+"""`colony template check FILE`: what is right, what is not, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from colony.errors import BadInput, NotFound
+from control.cli import build_app
+
+RIGHT = {
+    "description": "Counts.",
+    "inputs": {"rounds": {"type": "integer", "default": 2}},
+    "steps": [
+        {"name": "numbers", "kind": "load"},
+        {"name": "work", "kind": "map", "over": "numbers", "agent": "probe", "action": "noop"},
+        {"name": "look", "kind": "approve", "timeout": 60, "default": "reject"},
+    ],
+}
+
+
+def check(file: Path, template: dict[str, Any], *arguments: str) -> Result:
+    file.write_text(yaml.safe_dump({"workflows": {"mine": template}}), encoding="utf-8")
+    return CliRunner().invoke(
+        build_app(), ["template", "check", str(file), *arguments], catch_exceptions=False, env={"COLUMNS": "80"}
+    )
+
+
+def test_a_right_file_shows_its_plan(tmp_path: Path) -> None:
+    done = check(tmp_path / "mine.yaml", RIGHT)
+    assert done.exit_code == 0, done.output
+    assert "probe: noop" in done.output
+    assert "The template is right." in done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+
+
+def test_machines_get_the_steps(tmp_path: Path) -> None:
+    steps = json.loads(check(tmp_path / "mine.yaml", RIGHT, "--json").output)["mine"]
+    assert [step["name"] for step in steps] == ["numbers", "work", "look"]
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ({"agent": "nobody"}, "nobody"),
+        ({"action": "fly"}, "fly"),
+        ({"over": "number"}, "number"),
+        ({"kind": "juggle"}, "kind: Input should be 'load', 'map'"),
+    ],
+    ids=["type", "action", "reference", "kind"],
+)
+def test_a_wrong_file_names_what_is_wrong(tmp_path: Path, step: dict[str, Any], told: str) -> None:
+    steps = [RIGHT["steps"][0], {**RIGHT["steps"][1], **step}]
+    with pytest.raises(BadInput, match=told):
+        check(tmp_path / "mine.yaml", {**RIGHT, "steps": steps})
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises((BadInput, NotFound), match="none"):
+        CliRunner().invoke(build_app(), ["template", "check", str(tmp_path / "none.yaml")], catch_exceptions=False)
