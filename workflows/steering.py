@@ -29,8 +29,15 @@ class Steering:
         self.reads: dict[str, Any] = {}
         """Parameters read for the step under way."""
         self._plan: JobPlan | None = None
+        self._paused: bool | None = None
+        """None until somebody said something about it."""
         self._priority: int | None = None
         self._decisions: list[Decision] = []
+
+    @property
+    def paused(self) -> bool:
+        """Whether no more is handed out."""
+        return bool(self._paused)
 
     @property
     def priority(self) -> int:
@@ -93,7 +100,7 @@ class Steering:
             self.paused_since = None
         elif not self.paused:
             self.paused_since = at
-        self.paused = paused
+        self._paused = paused
         self.changes += 1
 
     def cancel(self) -> None:

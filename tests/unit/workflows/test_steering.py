@@ -87,6 +87,10 @@ def test_a_next_run_knows_what_this_one_was_told() -> None:
     newer.pause(paused=False)
     newer.begin(PLAN, state)
     assert not newer.paused, "what came in since is newer"
+    other = Steering()
+    other.set_priority(1)
+    other.begin(PLAN, state)
+    assert (other.paused, other.priority) == (True, 1), "a word on something else ends no pause"
 
 
 def test_a_pause_is_as_old_as_its_first_word() -> None:
