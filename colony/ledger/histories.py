@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from colony.contracts import Frozen, StepLoad
 
@@ -58,4 +58,8 @@ class HistoryLedger(Protocol):
         Outcomes come as generation 0, failures as ones that do not pass. None when the other job never loaded it.
         Raises `NotFound` for a job that is not there.
         """
+        ...
+
+    async def asked_of(self, job: int) -> dict[str, Any]:
+        """What a job was asked when it was opened. Raises `NotFound`."""
         ...

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from colony.contracts import StepLoad
 from colony.ledger.histories import Keep, TaskAttempt, TaskHistory, TaskOutcome
 from colony.ledger.memory_tables import AttemptRow, MemoryTables
+from colony.ledger.validation import parse_object
 
 
 class MemoryHistories:
@@ -60,3 +63,7 @@ class MemoryHistories:
         if theirs.load.bad_rows:
             self._tables.bad_rows.setdefault(job, {}).update(self._tables.bad_rows.get(origin, {}))
         return mine.load
+
+    async def asked_of(self, job: int) -> dict[str, Any]:
+        """See `HistoryLedger`."""
+        return parse_object(self._tables.job(job).request)

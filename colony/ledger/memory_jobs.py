@@ -34,7 +34,7 @@ class MemoryJobs:
         trace: str = "",
     ) -> JobPlan:
         """See `JobLedger`."""
-        encode_object(request)
+        asked = encode_object(request)
         for row in self._tables.jobs.values():
             if row.plan.key == key:
                 return row.plan
@@ -49,7 +49,7 @@ class MemoryJobs:
             origin=origin,
             trace=trace,
         )
-        self._tables.jobs[number] = JobRow(plan, self._tables.clock.wall())
+        self._tables.jobs[number] = JobRow(plan, self._tables.clock.wall(), request=asked)
         return plan
 
     async def plan(self, job: int) -> JobPlan:

@@ -47,6 +47,7 @@ class JobRow:
     closed_at: float | None = None
     reason: str = ""
     cancel_requested: bool = False
+    request: bytes = b"{}"
 
 
 @dataclass

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from colony.contracts import StepLoad
+from colony.errors import NotFound
 from colony.ledger.histories import Keep, TaskAttempt, TaskHistory, TaskOutcome
 from colony.ledger.postgres_connection import BULK_SECONDS, Database
 from colony.ledger.postgres_loads import lock_step, note_load
+from colony.ledger.validation import parse_object
 
 _OUTCOMES: Final = """
 SELECT generation, ok, error, message, agent_id, extract(epoch FROM committed_at)::float8
@@ -74,3 +76,10 @@ class PostgresHistories:
             if bad:
                 await session.changed(_COPY_BAD_ROWS, job, origin, timeout=BULK_SECONDS)
             return await note_load(session, job, step, bad)
+
+    async def asked_of(self, job: int) -> dict[str, Any]:
+        """See `HistoryLedger`."""
+        found = await self._database.value("SELECT request FROM job WHERE job = $1", job)
+        if found is None:
+            raise NotFound(f"There is no job {job}.")
+        return parse_object(found.encode())

@@ -80,3 +80,10 @@ async def test_a_job_remembers_what_it_goes_on_with(ledger: Ledger) -> None:
     plan = await ledger.open_job("Run-retry", "r", "t", STEPS, None, {}, origin)
     assert plan.origin == origin
     assert (await ledger.plan(plan.job)).origin == origin
+
+
+async def test_what_a_job_was_asked_is_kept(ledger: Ledger) -> None:
+    plan = await open_job(ledger)
+    assert await ledger.asked_of(plan.job) == {"limit": 3}
+    with pytest.raises(NotFound):
+        await ledger.asked_of(10**9)
