@@ -69,6 +69,7 @@ class Breaker:
         self._failures = 0
         self._probes = 0
         self._opened = 0.0
+        self._left_closed = 0.0
         self.openings = 0
         """How often it has opened."""
 
@@ -86,6 +87,10 @@ class Breaker:
     def opens_in(self, now: float) -> float:
         """Seconds until an open breaker lets a probe through; 0 when it is not open."""
         return self._opened + self._config.open_seconds - now if self.state(now) is State.OPEN else 0.0
+
+    def open_for(self, now: float) -> float:
+        """Seconds since it was closed last; 0 while it is."""
+        return 0.0 if self.state(now) is State.CLOSED else max(0.0, now - self._left_closed)
 
     def enter(self, now: float) -> Pass | None:
         """Ask for one call; None when it may not be made. Every pass must come back by `leave`."""
@@ -121,6 +126,8 @@ class Breaker:
         self._failures += 1
         if state is State.CLOSED and self._failures < self._config.failures:
             return False
+        if state is State.CLOSED:
+            self._left_closed = now
         self._change(State.OPEN)
         self._opened = now
         self.openings += 1

@@ -137,3 +137,12 @@ def test_never_more_probes_than_allowed_and_never_stuck(steps: list[tuple[str, i
     now += 10.0
     breaker.leave(entered(breaker, now), Verdict.GOOD, now)
     assert breaker.state(now) is State.CLOSED
+
+
+def test_it_says_for_how_long_it_has_been_open() -> None:
+    breaker = opened(5.0)
+    assert breaker.open_for(7.0) == 2.0
+    breaker.leave(entered(breaker, 15.0), Verdict.BAD, 15.0)
+    assert breaker.open_for(16.0) == 11.0, "a probe that failed begins nothing new"
+    breaker.leave(entered(breaker, 26.0), Verdict.GOOD, 26.0)
+    assert breaker.open_for(27.0) == 0.0
