@@ -177,6 +177,7 @@ class Lane:
                     "failures": breaker.failures,
                     "openings": breaker.openings,
                     "opens_in": round(breaker.opens_in(now), 1),
+                    "open_for": round(breaker.open_for(now), 1),
                 }
                 for model, breaker in self.breakers.items()
             },
