@@ -15,7 +15,6 @@ class Steering:
     """Holds what a job was told. `changes` grows with each word, so that others see that there is news."""
 
     def __init__(self) -> None:
-        self.paused = False
         self.paused_since: float | None = None
         """Wall-clock seconds."""
         self.cancelled = False
@@ -56,8 +55,8 @@ class Steering:
         self._plan = plan
         if before is not None:
             # What came in since this run began is newer.
-            if not self.changes:
-                self.paused, self.paused_since = before.paused, before.paused_since
+            if self._paused is None:
+                self._paused, self.paused_since = before.paused, before.paused_since
             self._priority = self._priority or before.priority
             self._decisions = list(before.decisions)
             self.left = dict(before.left)
