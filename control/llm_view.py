@@ -27,6 +27,8 @@ class BreakerState(_Part):
     state: str = "closed"
     failures: int = 0
     opens_in: float = 0.0
+    open_for: float = 0.0
+    """Seconds since it was closed; 0 where it is, or where the gateway does not say."""
 
 
 class ReplicaState(_Part):
@@ -50,10 +52,42 @@ class BackendState(_Part):
     waiting: int = 0
     length: int = 0
     oldest_seconds: float = 0.0
+    by_priority: dict[int, int] = Field(default_factory=dict[int, int])
+    """Requests that wait, by the class they are in now."""
     paced_seconds: float = 0.0
     in_flight: int = 0
     replicas: dict[str, ReplicaState] = Field(default_factory=dict[str, ReplicaState])
     breakers: dict[str, BreakerState] = Field(default_factory=dict[str, BreakerState])
+
+
+class QuotaState(_Part):
+    """What is used of the quota of a backend in the last minute; None for no quota."""
+
+    requests_per_minute: int | None = None
+    requests: int = 0
+    tokens_per_minute: int | None = None
+    tokens: int = 0
+    tokens_reserved: int = 0
+    held_seconds: float = 0.0
+    """Its provider said that it is asked too often: nothing goes there for so long."""
+
+
+class BudgetUse(_Part):
+    """Tokens of one job and all it started."""
+
+    used: int = 0
+    reserved: int = 0
+    budget: int | None = None
+    """None where only the jobs above it have one."""
+    parent: str = ""
+    """Key of the job that started it."""
+
+
+class BudgetsState(_Part):
+    """Budgets of the jobs that asked last."""
+
+    recent: dict[str, BudgetUse] = Field(default_factory=dict[str, BudgetUse])
+    """By the key of the job."""
 
 
 class CacheState(_Part):
@@ -85,6 +119,8 @@ class LlmView(_Part):
     backends: dict[str, BackendState] = Field(default_factory=dict[str, BackendState])
     cache: CacheState = CacheState()
     usage: UsageState = UsageState()
+    quotas: dict[str, QuotaState] = Field(default_factory=dict[str, QuotaState])
+    budgets: BudgetsState = BudgetsState()
     waiting: int = 0
     in_flight: int = 0
 

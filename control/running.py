@@ -9,13 +9,14 @@ from rich.console import Console, RenderableType
 from temporalio.client import Client
 
 from colony.contracts import JobState, JobView
-from colony.errors import BadInput, Permanent
+from colony.errors import BadInput, NotFound, Permanent
 from colony.ledger.port import Ledger
+from control import session
 from control.report import how_to_read, terminal_report
 from control.session import ledger_here, temporal_here, tracing_here
+from control.unopened import Unopened, cancel_unopened, find_unopened
 from control.watch import follow_job, wait_for_job
 from workflows.client import StartedJob, await_job, start_job
-from workflows.client import cancel_job as cancel_workflow
 from workflows.contracts import JobResult
 
 
@@ -58,13 +59,22 @@ def _timed(view: JobView, result: JobResult) -> JobView:
     return view.model_copy(update={"steps": steps})
 
 
-async def cancel_job(name: str) -> JobView:
-    """Ask for the cancel of a job. Raises `NotFound`."""
-    async with ledger_here() as ledger:
-        view = await ledger.job(name)
-        async with temporal_here() as client:
-            await cancel_workflow(client, view.workflow_id)
+async def cancel_job(name: str) -> JobView | Unopened:
+    """Ask for the cancel of a job; one that is kept until Temporal answers never starts. Raises `NotFound`."""
+    async with session.ledger_here() as ledger:
+        try:
+            view = await ledger.job(name)
+        except NotFound:
+            found = await find_unopened(ledger, session.failure_here, name)
+            await cancel_unopened(ledger, _cancel_workflow, found)
+            return await find_unopened(ledger, session.failure_here, name)
+        await _cancel_workflow(view.workflow_id)
         return view
+
+
+async def _cancel_workflow(workflow_id: str) -> None:
+    async with session.engine_here() as engine:
+        await engine.cancel(workflow_id)
 
 
 async def opened_job(client: Client, started: StartedJob, ledger: Ledger) -> JobView:

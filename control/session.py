@@ -9,6 +9,7 @@ from pathlib import Path
 from temporalio.client import Client
 
 from colony.config.endpoints import Endpoints, home_from_environment, read_endpoints
+from colony.errors import ColonyError
 from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
@@ -18,6 +19,8 @@ from control.settings import load_settings, temporal_of
 from workflows.client import connect
 from workflows.engine import JobEngine, TemporalEngine
 from workflows.schedules import Schedules, TemporalSchedules
+
+_LOOK_SECONDS = 3.0
 
 
 def endpoints_here(home: Path | None = None) -> Endpoints:
@@ -58,6 +61,13 @@ async def engine_here(home: Path | None = None) -> AsyncGenerator[JobEngine]:
     """What starts and steers jobs."""
     async with temporal_here(home=home) as client:
         yield TemporalEngine(client)
+
+
+async def failure_here(workflow_id: str) -> ColonyError | None:
+    """The error a job ended with, as `JobEngine.failure`, asked with little patience. Raises `Unavailable`."""
+    endpoints = endpoints_here()
+    async with connect(temporal_of(endpoints, load_settings(endpoints).config), timeout=_LOOK_SECONDS) as client:
+        return await TemporalEngine(client).failure(workflow_id)
 
 
 @asynccontextmanager

@@ -5,42 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from colony.contracts import Frozen, JobState, JobView, Lease
+from colony.contracts import JobState, JobView
 from colony.ledger.histories import TaskHistory
-from control.llm_view import BackendState
+from colony.ledger.sites import MonitorPulse
+from control.why_contracts import JobFacts, Reason
+from control.why_models import why_models
 from workflows.contracts import Progress
-from workflows.standing import PendingWork, QueueDepth
-
-
-class Reason(Frozen):
-    """One thing that is waited for."""
-
-    code: str
-    """A word for machines: `paused`, `approval`, `timer`, `called_job`, `retry_delay`, `queue`, `working` …"""
-    what: str
-    since: float | None = None
-    """Wall-clock seconds; None where nobody noted it."""
-    until: float | None = None
-    """When it ends by itself; None when it does not, or nobody knows."""
-    frees: str = ""
-    """What would free it."""
-
-
-class JobFacts(Frozen):
-    """What was found out about a job; what could not be asked is None or empty."""
-
-    view: JobView
-    progress: Progress | None = None
-    trouble: tuple[str, ...] = ()
-    """Who did not answer."""
-    pending: tuple[PendingWork, ...] = ()
-    queues: tuple[QueueDepth, ...] = ()
-    leases: tuple[Lease, ...] = ()
-    unowned: int = 0
-    """Shards nobody owns."""
-    dispatcher: bool = True
-    """Whether one lives."""
-    backends: dict[str, BackendState] = {}  # noqa: RUF012 -- pydantic copies it
+from workflows.standing import PendingWork
 
 
 def why_job(facts: JobFacts) -> tuple[Reason, ...]:
@@ -53,17 +24,20 @@ def why_job(facts: JobFacts) -> tuple[Reason, ...]:
     found: list[Reason] = []
     if view.cancel_requested:
         found.append(Reason(code="cancelling", what="its agents to stop: it is cancelled"))
+    runs = progress is not None and progress.phase == "running"
     if progress is None:
         found.append(_unanswered(facts))
     else:
         found += _told(view, progress)
-        if progress.phase == "running":
-            found += _fleet(facts)
+    if runs:
+        found += _fleet(facts)
     found += [reason for each in facts.pending if (reason := _activity(each, facts)) is not None]
-    if progress is not None and progress.phase == "running":
-        found += _models(facts)
-        found += _working(progress)
-    return tuple(found) or (Reason(code="deciding", what="the worker to decide its next step"),)
+    if progress is not None and runs and facts.monitor is not None:
+        found += _monitor(facts, progress, facts.monitor)
+    elif progress is not None and runs:
+        found += [*_handed_back(facts, progress), *why_models(facts), *_working(progress)]
+    since = None if progress is None else progress.since
+    return tuple(found) or (Reason(code="deciding", what="the worker to decide its next step", since=since),)
 
 
 def _unanswered(facts: JobFacts) -> Reason:
@@ -75,16 +49,23 @@ def _unanswered(facts: JobFacts) -> Reason:
 def _told(view: JobView, progress: Progress) -> list[Reason]:
     found: list[Reason] = []
     if progress.paused:
-        found.append(Reason(code="paused", what="the end of a pause", frees=f"colony resume {view.job}"))
+        frees = f"colony resume {view.job}"
+        found.append(Reason(code="paused", what="the end of a pause", since=progress.paused_since, frees=frees))
     for each in progress.approvals:
         what = f"a person to approve step {each.step}: {each.prompt}; when nobody does, {each.default}"
         frees = f"colony approve {view.job} [--reject]"
         found.append(Reason(code="approval", what=what, since=each.since, until=each.until, frees=frees))
     if progress.phase == "waiting":
-        found.append(Reason(code="timer", what=f"time, step {progress.step}: {progress.waiting_for}"))
+        what = f"time, step {progress.step}"
+        if not progress.paused:  # then it says what the pause waits for
+            what += f": {progress.waiting_for}"
+        found.append(Reason(code="timer", what=what, since=progress.since, until=progress.until))
     if progress.phase == "calling":
-        what = f"a job it called, step {progress.step}: {progress.waiting_for}"
-        found.append(Reason(code="called_job", what=what, frees="ask `colony why` about that job"))
+        what = f"a job it called, step {progress.step}"
+        if not progress.paused:
+            what += f": {progress.waiting_for}"
+        frees = "ask `colony why` about that job"
+        found.append(Reason(code="called_job", what=what, since=progress.since, frees=frees))
     return found
 
 
@@ -95,20 +76,53 @@ def _fleet(facts: JobFacts) -> list[Reason]:
         found.append(Reason(code="dispatcher", what="a dispatcher: none lives", frees="colony up"))
     if not any(not lease.draining for lease in alive):
         what = "a host: all are draining" if alive else "a host: none is alive"
-        found.append(Reason(code="host_down", what=what, frees="the dispatcher starts hosts; see `colony status`"))
+        ended = [facts.now + lease.expires_in for lease in facts.leases] if not alive else []
+        frees = "the dispatcher starts hosts; see `colony status`"
+        found.append(Reason(code="host_down", what=what, since=max(ended, default=None), frees=frees))
     for lease in facts.leases:
         if lease.expires_in <= 0:
             what = f"host {lease.host} to be replaced: its lease ran out {-lease.expires_in:.0f} s ago"
-            found.append(Reason(code="host_down", what=what))
+            frees = "the dispatcher replaces it"
+            found.append(Reason(code="host_down", what=what, since=facts.now + lease.expires_in, frees=frees))
     if facts.unowned and alive:
         what = f"an owner of {facts.unowned} shards: agents in them run nowhere"
         found.append(Reason(code="lost_shard", what=what, frees="hosts claim them within seconds"))
-    waits = "" if facts.progress is None or facts.progress.paused else facts.progress.waiting_for
+    return found
+
+
+def _handed_back(facts: JobFacts, progress: Progress) -> list[Reason]:
+    """Why tasks came back; they are handed out again until hosts take them."""
+    waits = "" if progress.paused else progress.waiting_for
+    if not waits:
+        return []
+    again = "" if progress.until is None else f"; they are tried again in {max(0.0, progress.until - facts.now):.0f} s"
     if waits == "Overloaded":
-        what = "room on a host: all refuse more work now"
-        found.append(Reason(code="overloaded", what=what, frees="other work to end, or more hosts"))
-    elif waits:
-        found.append(Reason(code="handed_back", what=f"tasks to be handed out again: they came back ({waits})"))
+        what = f"room on a host: all refuse more work now{again}"
+        return [Reason(code="overloaded", what=what, since=progress.since, frees="other work to end, or more hosts")]
+    what = f"tasks to be handed out again: they came back ({waits}){again}"
+    return [Reason(code="handed_back", what=what, since=progress.since)]
+
+
+def _monitor(facts: JobFacts, progress: Progress, pulse: MonitorPulse) -> list[Reason]:
+    """A job that watches sites rests between its rounds."""
+    job, found = facts.view.job, list[Reason]()
+    if progress.waiting_for:
+        what = f"its checks to work again: {progress.waiting_for}"
+        found.append(Reason(code="trouble", what=what, frees="see `colony status`"))
+    if progress.batches:
+        what = f"checks under way to end, in {progress.batches} batches"
+        found.append(Reason(code="working", what=what))
+    if not pulse.sites:
+        what = "sites to watch: it has none"
+        found.append(Reason(code="idle", what=what, frees=f"colony monitor add {job} URL"))
+    elif pulse.paused == pulse.sites:
+        what = f"the end of a pause: all its sites are paused ({pulse.sites})"
+        since = progress.paused_since or facts.looked_at
+        found.append(Reason(code="paused", what=what, since=since, frees=f"colony resume {job}"))
+    elif pulse.next_due is not None:
+        paused = f", of which {pulse.paused} are paused" if pulse.paused else ""
+        what = f"its next round: it watches {pulse.sites} sites{paused}"
+        found.append(Reason(code="timer", what=what, since=progress.since, until=pulse.next_due))
     return found
 
 
@@ -136,31 +150,15 @@ def _queue_of(activity: str) -> str:
     return "dispatch" if activity == "dispatch_batch" else "io"
 
 
-def _models(facts: JobFacts) -> list[Reason]:
-    """What stands in the way at the gateway, if the job asks models: nobody counts its calls while they run."""
-    found: list[Reason] = []
-    for name, backend in sorted(facts.backends.items()):
-        for where, breaker in backend.breakers.items():
-            if breaker.state != "closed":
-                what = f"if it asks models: the breaker of {name} ({where}) is {breaker.state}"
-                frees = f"a good probe in {breaker.opens_in:.0f} s"
-                found.append(Reason(code="breaker", what=what, frees=frees))
-        if backend.waiting:
-            what = f"if it asks models: {backend.waiting} calls wait for a slot of {name}"
-            what += f", the oldest for {backend.oldest_seconds:.0f} s" if backend.oldest_seconds else ""
-            found.append(Reason(code="slot", what=what, frees=f"one of {backend.in_flight} running calls to end"))
-    return found
-
-
 def _working(progress: Progress) -> list[Reason]:
     if not progress.batches:
         if progress.done >= progress.tasks and progress.failed and not progress.paused:
             what = f"the delay before failed tasks of step {progress.step} are tried again"
-            return [Reason(code="retry_delay", what=what)]
+            return [Reason(code="retry_delay", what=what, since=progress.since, until=progress.until)]
         return []
     what = f"agents to finish step {progress.step}: {progress.done} of {progress.tasks} tasks are done"
     what += f", {progress.batches} batches under way, generation {progress.generation}"
-    return [Reason(code="working", what=what)]
+    return [Reason(code="working", what=what, since=None if progress.waiting_for else progress.since)]
 
 
 def why_task(job: JobFacts, step: str, seq: int, history: TaskHistory | None) -> tuple[Reason, ...]:

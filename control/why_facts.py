@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from colony.errors import BadInput, ColonyError, NotFound
 from colony.ledger.port import Ledger
 from colony.llm.gateway_client import open_gateway
 from control import session
-from control.llm_view import BackendState
+from control.llm_view import LlmView
 from control.settings import load_settings, temporal_of
-from control.why import JobFacts, Reason, why_job, why_task
+from control.unopened import Unopened, find_unopened, why_unopened
+from control.why import why_job, why_task
+from control.why_contracts import JobFacts, Reason
 from ray_app.reconciler import LEADER
 from workflows.client import connect, job_progress
 from workflows.contracts import Progress
-from workflows.engine import reached
+from workflows.engine import TemporalEngine, reached
+from workflows.monitor_contracts import TEMPLATE as MONITOR
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE
 from workflows.standing import PendingWork, QueueDepth, pending_work, queue_depth
 from workflows.versions import absent_version
@@ -35,7 +39,7 @@ _SECONDS = 5.0
 class Answered(NamedTuple):
     """What was asked about, and why it waits."""
 
-    job: JobView
+    job: JobView | Unopened
     task: str
     """`STEP/SEQ`; empty for the whole job."""
     reasons: tuple[Reason, ...]
@@ -70,7 +74,11 @@ async def explain(name: str) -> Answered:
 
 async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:
     """What a job, or a task `JOB/STEP/SEQ`, waits for. Raises `NotFound`, `BadInput`; `Unavailable` of the ledger."""
-    view, task = await _named(ledger, name)
+    try:
+        view, task = await _named(ledger, name)
+    except NotFound:
+        found, task = await _unopened(ledger, asked, name)
+        return Answered(found, task, (why_unopened(found),))
     facts = await gather(ledger, asked, view)
     if not task:
         return Answered(view, "", why_job(facts))
@@ -90,6 +98,22 @@ async def _named(ledger: Ledger, name: str) -> tuple[JobView, str]:
         return await ledger.job(job), "/".join(task)
 
 
+async def _unopened(ledger: Ledger, asked: Asked, name: str) -> tuple[Unopened, str]:
+    """The same of a job that has no row."""
+
+    async def failure(workflow_id: str) -> ColonyError | None:
+        async with asked.temporal() as client:
+            return await TemporalEngine(client).failure(workflow_id)
+
+    try:
+        return await find_unopened(ledger, failure, name), ""
+    except NotFound:
+        job, *task = name.rsplit("/", 2)
+        if len(task) != len(("step", "seq")):
+            raise
+        return await find_unopened(ledger, failure, job), "/".join(task)
+
+
 def _place(view: JobView, task: str) -> tuple[int, str, int]:
     named, _, text = task.partition("/")
     step = next((each for each in view.steps if named in (each.name, str(each.number))), None)
@@ -105,12 +129,17 @@ async def gather(ledger: Ledger, asked: Asked, view: JobView) -> JobFacts:
     if view.state is not JobState.RUNNING:
         return JobFacts(view=view)
     trouble: list[str] = []
-    (progress, pending, queues), backends = await asyncio.gather(
-        _temporal(asked, view, trouble), _gateway(asked.gateway, trouble)
+    (progress, pending, queues), llm = await asyncio.gather(
+        _temporal(asked, view, trouble), gateway_view(asked.gateway, trouble)
     )
     owners = await ledger.shard_owners()
+    monitor = await ledger.monitor_pulse(view.job) if view.template == MONITOR else None
+    looked_at = None
+    if monitor is not None and 0 < monitor.sites == monitor.paused:
+        looked_at = max(row.memory.checked_at for row in await ledger.sites(view.job)) or None
     return JobFacts(
         view=view,
+        now=time.time(),
         progress=progress,
         trouble=tuple(trouble),
         pending=pending,
@@ -118,7 +147,9 @@ async def gather(ledger: Ledger, asked: Asked, view: JobView) -> JobFacts:
         leases=tuple(await ledger.leases()),
         unowned=sum(not owner.incarnation for owner in owners),
         dispatcher=await ledger.is_led(LEADER),
-        backends=backends,
+        llm=llm,
+        monitor=monitor,
+        looked_at=looked_at,
     )
 
 
@@ -152,13 +183,13 @@ async def _progress(client: Client, asked: Asked, view: JobView, trouble: list[s
     return None
 
 
-async def _gateway(endpoint: GatewayEndpoint | None, trouble: list[str]) -> dict[str, BackendState]:
+async def gateway_view(endpoint: GatewayEndpoint | None, trouble: list[str]) -> LlmView:
+    """What the gateway tells of itself; nothing where there is none. That it does not answer goes into `trouble`."""
     if endpoint is None:
-        return {}
+        return LlmView()
     try:
         async with asyncio.timeout(_SECONDS), open_gateway(endpoint) as gateway:
-            backends = (await gateway.state()).get("backends", {})
-        return {str(name): BackendState.model_validate(state) for name, state in backends.items()}
+            return LlmView.model_validate(await gateway.state())
     except (ColonyError, TimeoutError, ValidationError) as error:
         trouble.append(f"the gateway: {type(error).__name__}")
-        return {}
+        return LlmView()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,8 +12,9 @@ from typing import Any, Final, Protocol
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from colony.errors import AlreadyExists, ColonyError, NotFound, Unavailable
-from workflows.client import await_job, cancel_job, start_job, update_job
+from colony.errors import AlreadyExists, ColonyError, DeadlineExceeded, NotFound, Unavailable
+from workflows.client import await_job, cancel_job, job_progress, start_job, update_job
+from workflows.contracts import Progress
 
 MARK: Final = "submission"
 """Name of the memo with the mark of the submission that started a job."""
@@ -20,6 +22,7 @@ MARK: Final = "submission"
 _PING: Final = timedelta(seconds=2)
 _ANSWER: Final = timedelta(seconds=10)
 _LOOK_SECONDS: Final = 5.0
+_PROGRESS_SECONDS: Final = 1.0
 _BAD_ENDS: Final = frozenset(
     {
         WorkflowExecutionStatus.FAILED,
@@ -53,6 +56,13 @@ class JobEngine(Protocol):
 
     async def failure(self, workflow_id: str) -> ColonyError | None:
         """The error a job ended with; None while it runs and when it ended well. Raises `NotFound`."""
+        ...
+
+    async def progress(self, workflow_id: str) -> Progress:
+        """Where a job stands, as it says itself; asked with little patience, since a worker must run it for that.
+
+        Raises `NotFound`, and `DeadlineExceeded` or `Unavailable` where no worker answers.
+        """
         ...
 
     async def ping(self) -> float:
@@ -99,6 +109,15 @@ class TemporalEngine:
             except ColonyError as error:
                 return error
         return None
+
+    async def progress(self, workflow_id: str) -> Progress:
+        """See `JobEngine`."""
+        with reached():
+            try:
+                async with asyncio.timeout(_PROGRESS_SECONDS):
+                    return await job_progress(self._client, workflow_id)
+            except TimeoutError:
+                raise DeadlineExceeded(f"No worker answered for job {workflow_id[:200]!r}.") from None
 
     async def ping(self) -> float:
         """See `JobEngine`. Asks for a job that nobody starts: the answer comes from behind the database."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from colony.errors import AlreadyExists, BadInput, Cancelled, ColonyError, NotFound, Unavailable
+from colony.jobs import NORMAL_PRIORITY
+from workflows.contracts import PendingApproval, Progress
 
 
 @dataclass
@@ -22,6 +24,8 @@ class MemoryJob:
     failure: ColonyError | None = None
     updates: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list[tuple[str, tuple[Any, ...]]])
     """What it was asked to change, in order."""
+    approvals: tuple[PendingApproval, ...] = ()
+    """What it is to say it waits for."""
 
 
 class MemoryEngine:
@@ -61,6 +65,24 @@ class MemoryEngine:
         if job is None:
             raise NotFound("The engine knows no such job.")
         return job.failure
+
+    async def progress(self, workflow_id: str) -> Progress:
+        """See `JobEngine`."""
+        self._reach()
+        job = self.jobs.get(workflow_id)
+        if job is None:
+            raise NotFound("The engine knows no such job.")
+        words = [name for name, _ in job.updates if name in ("pause", "resume")]
+        paused = words[-1:] == ["pause"]
+        priorities = [arguments[0] for name, arguments in job.updates if name == "set_priority"]
+        return Progress(
+            template=job.template,
+            key=job.key,
+            phase="approving" if job.approvals else "running",
+            paused=paused,
+            priority=priorities[-1] if priorities else NORMAL_PRIORITY,
+            approvals=job.approvals,
+        )
 
     async def ping(self) -> float:
         """See `JobEngine`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colony.ledger.memory_tables import MemoryTables
-from colony.ledger.submissions import Kept, Submission, SubmissionState
+from colony.ledger.submissions import OPENING_SECONDS, Kept, Submission, SubmissionState
 from colony.ledger.validation import clean_text
 
 
@@ -44,6 +44,23 @@ class MemorySubmissions:
             for one in self._tables.submissions.values()
             if (state is None or one.state is state) and (before is None or one.number < before)
         ]
+        return sorted(found, key=lambda one: -one.number)[:limit]
+
+    async def unopened_submissions(self, limit: int, *, before: int | None = None) -> list[Submission]:
+        """See `SubmissionLedger`."""
+        opened = {row.plan.workflow_id for row in self._tables.jobs.values()}
+        since = self._tables.clock.wall() - OPENING_SECONDS
+        found = [
+            one
+            for name, one in self._tables.submissions.items()
+            if one.state is SubmissionState.ACCEPTED
+            or (
+                one.state is SubmissionState.STARTED
+                and name not in opened
+                and self._tables.settled_submissions[name] > since
+            )
+        ]
+        found = [one for one in found if before is None or one.number < before]
         return sorted(found, key=lambda one: -one.number)[:limit]
 
     async def open_submissions(self, limit: int) -> list[Submission]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from colony.contracts import Frozen
+
+OPENING_SECONDS: Final = 86_400.0
+"""For so long after its start a job is looked for that has no row: then nothing will open it."""
 
 
 class SubmissionState(StrEnum):
@@ -72,6 +75,13 @@ class SubmissionLedger(Protocol):
         self, limit: int, *, state: SubmissionState | None = None, before: int | None = None
     ) -> list[Submission]:
         """The newest first; only those in a state, and only those with a number below `before`, if given."""
+        ...
+
+    async def unopened_submissions(self, limit: int, *, before: int | None = None) -> list[Submission]:
+        """Those whose job has no row yet: accepted ones, and those started in the last `OPENING_SECONDS`.
+
+        The newest first; only those with a number below `before`, if given.
+        """
         ...
 
     async def open_submissions(self, limit: int) -> list[Submission]:

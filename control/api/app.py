@@ -18,6 +18,7 @@ from control.api.jobs import JobRoutes
 from control.api.models import Problem
 from control.api.parts import Parts
 from control.api.problems import answer, problem_of
+from control.api.results import ResultRoutes
 from control.api.schedules import ScheduleRoutes
 from control.api.system import SystemRoutes
 from control.api.traced import TracedApi
@@ -43,7 +44,7 @@ def build_routes(parts: Parts) -> FastAPI:
         separate_input_output_schemas=False,
         redirect_slashes=False,
     )
-    parted = (JobRoutes, TranscriptRoutes, AgentRoutes, ScheduleRoutes, SystemRoutes, CodecRoutes)
+    parted = (JobRoutes, ResultRoutes, TranscriptRoutes, AgentRoutes, ScheduleRoutes, SystemRoutes, CodecRoutes)
     routers = [routes(parts).router() for routes in parted]
     for router in routers:
         app.include_router(router)

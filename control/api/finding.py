@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Path
+
 from colony.contracts import JobView
-from colony.errors import Cancelled, ColonyError, NotFound
-from colony.ledger.submissions import Submission, SubmissionState
-from control.api.models import JobAnswer, JobStatus
+from colony.errors import ColonyError, NotFound
+from colony.ledger.submissions import Submission
+from control.api.models import JobAnswer, JobNow, JobStatus
 from control.api.parts import Parts
-from control.api.submissions import missing
-from control.why import Reason
+from control.unopened import Unopened, find_unopened, unopened_of
 from ray_app.gateway.api.fields import RequestRefused
 
-_STATES = {
-    SubmissionState.ACCEPTED: JobStatus.ACCEPTED,
-    SubmissionState.STARTED: JobStatus.OPENING,
-    SubmissionState.REFUSED: JobStatus.FAILED,
-    SubmissionState.CANCELLED: JobStatus.CANCELLED,
-}
+Name = Annotated[str, Path(min_length=1, max_length=200, description="Workflow id, number or key of the job.")]
 
 
 def of_view(view: JobView) -> JobAnswer:
@@ -36,31 +34,21 @@ def of_view(view: JobView) -> JobAnswer:
     )
 
 
-def of_submission(submission: Submission) -> JobAnswer:
+def of_unopened(found: Unopened) -> JobAnswer:
     """A job that has none."""
     return JobAnswer(
-        id=submission.workflow_id,
-        template=submission.template,
-        state=_STATES[submission.state],
-        key=submission.key,
-        opened_at=submission.accepted_at,
-        reason=submission.reason,
+        id=found.workflow_id,
+        template=found.template,
+        state=JobStatus(found.state.value),
+        key=found.key,
+        opened_at=found.accepted_at,
+        reason=found.reason,
     )
 
 
-def unopened(found: JobAnswer) -> Reason:
-    """Why a job has no row yet, or never will."""
-    if found.state is JobStatus.ACCEPTED:
-        return Reason(
-            code="engine",
-            what="Temporal to answer; it is started once that does",
-            since=found.opened_at,
-            frees="see `colony status`",
-        )
-    if found.state is JobStatus.OPENING:
-        what, frees = "a worker to open it", "see `colony status` and `colony logs worker`"
-        return Reason(code="worker", what=what, since=found.opened_at, frees=frees)
-    return Reason(code="ended", what=f"nothing: it is {found.state.value}{found.reason and f' ({found.reason})'}")
+def of_submission(submission: Submission) -> JobAnswer:
+    """A job that has none, as its submission says."""
+    return of_unopened(unopened_of(submission))
 
 
 async def find_job(parts: Parts, name: str) -> JobAnswer:
@@ -68,21 +56,27 @@ async def find_job(parts: Parts, name: str) -> JobAnswer:
     try:
         return of_view(await parts.ledger.job(name))
     except NotFound:
-        submission = await parts.ledger.submission(name)
-    if submission is None:
-        raise missing(name)
-    found = of_submission(submission)
-    if submission.state is not SubmissionState.STARTED:
-        return found
-    # A workflow may end before it has a row: then the engine alone knows.
+        return of_unopened(await find_unopened(parts.ledger, parts.engine.failure, name))
+
+
+async def now_of(parts: Parts, found: JobAnswer) -> JobNow | None:
+    """What a running job says of itself; None for others, and while no worker answers within a second."""
+    if found.job is None or found.state is not JobStatus.RUNNING:
+        return None
     try:
-        failure = await parts.engine.failure(submission.workflow_id)
+        told = await parts.engine.progress(found.id)
     except ColonyError:
-        return found
-    if failure is None:
-        return found
-    state = JobStatus.CANCELLED if isinstance(failure, Cancelled) else JobStatus.FAILED
-    return found.model_copy(update={"state": state, "reason": str(failure)})
+        return None  # the rest of the answer is true without it, and /why says who does not answer
+    return JobNow(
+        phase=told.phase,
+        step=told.step,
+        waiting_for=told.waiting_for,
+        since=told.since,
+        until=told.until,
+        paused=told.paused,
+        priority=told.priority,
+        approvals=told.approvals,
+    )
 
 
 async def find_running(parts: Parts, name: str) -> JobAnswer:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from starlette.responses import StreamingResponse
 
 from colony.errors import AlreadyExists, NotFound, Transient
 from colony.ledger.submissions import Submission, SubmissionState
 from control.api import paging
-from control.api.finding import find_job, find_running, of_submission, of_view, unopened
+from control.api.finding import Name, find_job, find_running, now_of, of_submission, of_unopened, of_view
 from control.api.models import (
-    ArtifactAnswer,
-    Artifacts,
-    DeadLetters,
     Decide,
     JobAnswer,
     JobPage,
@@ -31,8 +27,8 @@ from control.api.parts import Parts
 from control.api.problems import documented
 from control.api.streams import Streams
 from control.api.submissions import judged, refusal, submission_of, submission_of_retry
-from control.results import MEDIA_TYPES, Form, result_pieces
 from control.retrying import Retrial, retrial, retried_already
+from control.unopened import cancel_unopened, find_unopened, unopened_jobs, why_unopened
 from control.why_facts import explained
 from ray_app.gateway.api.fields import RequestRefused
 from workflows.templates import templates_of
@@ -40,7 +36,6 @@ from workflows.templates import templates_of
 START_SECONDS: Final = 2.0
 """Longest wait for the workflow engine before a job is answered as accepted."""
 
-Name = Annotated[str, Path(min_length=1, max_length=200, description="Workflow id, number or key of the job.")]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -99,21 +94,6 @@ class JobRoutes:
         router.add_api_route(f"{one}/approve", self.approve, methods=["POST"], **steering)
         router.add_api_route(f"{one}/retry", self.retry, methods=["POST"], **steering)
         router.add_api_route(f"{one}/why", self.why, methods=["GET"], responses=not_found)
-        forms: dict[int | str, dict[str, Any]] = {200: {"content": {media: {} for media in MEDIA_TYPES.values()}}}
-        router.add_api_route(
-            f"{one}/results", self.results, methods=["GET"], responses={**not_found, **forms}, response_class=Response
-        )
-        router.add_api_route(f"{one}/artifacts", self.artifacts, methods=["GET"], responses=not_found)
-        content = {200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
-        router.add_api_route(
-            f"{one}/artifacts/{{artifact:path}}",
-            self.artifact,
-            methods=["GET"],
-            responses={**not_found, **content},
-            response_class=Response,
-        )
-        router.add_api_route(f"{one}/dead-letters", self.dead_letters_of, methods=["GET"], responses=not_found)
-        router.add_api_route("/dead-letters", self.dead_letters, methods=["GET"], responses=documented())
         return router
 
     async def submit(self, asked: SubmitJob, response: Response, idempotency_key: IdempotencyKey = None) -> JobAnswer:
@@ -163,7 +143,8 @@ class JobRoutes:
         """What a job or a task waits for, since when, and what would free it."""
         found = await find_job(self._parts, name)
         if found.job is None:
-            return WhyAnswer(id=found.id, state=found.state, reasons=(unopened(found),))
+            waits = await find_unopened(self._parts.ledger, self._parts.engine.failure, found.id)
+            return WhyAnswer(id=found.id, state=of_unopened(waits).state, reasons=(why_unopened(waits),))
         answered = await explained(
             self._parts.ledger, self._parts.asked, f"{found.job}/{task}" if task else str(found.job)
         )
@@ -197,15 +178,15 @@ class JobRoutes:
             return found
 
     async def list(self, limit: paging.Limit = 50, cursor: paging.JobCursor = None) -> JobPage:
-        """Jobs, newest first: those not started yet, then those that are."""
+        """Jobs, newest first: those not started or not open yet, then those that are."""
         ledger = self._parts.ledger
         kind, before = paging.job_cursor(cursor)
         items: list[JobAnswer] = []
         if kind == paging.WAITING:
-            waiting = await ledger.submissions(limit, state=SubmissionState.ACCEPTED, before=before)
-            items = [of_submission(one) for one in waiting]
-            if len(items) == limit:
-                return JobPage(items=tuple(items), next=f"{paging.WAITING}{waiting[-1].number}")
+            waiting, last = await unopened_jobs(ledger, self._parts.engine.failure, limit, before=before)
+            items = [of_unopened(one) for one in waiting]
+            if last is not None:
+                return JobPage(items=tuple(items), next=f"{paging.WAITING}{last}")
             before = None
         room = limit - len(items)
         views = await ledger.jobs(room, before=before)
@@ -214,8 +195,9 @@ class JobRoutes:
         return JobPage(items=tuple(items), next=more)
 
     async def get(self, name: Name) -> JobAnswer:
-        """One job."""
-        return await find_job(self._parts, name)
+        """One job; while it runs, with what it says of itself: whether it is paused, and who is to approve what."""
+        found = await find_job(self._parts, name)
+        return found.model_copy(update={"now": await now_of(self._parts, found)})
 
     async def events(self, name: Name, last_event_id: LastEventId = None) -> Response:
         """Server-sent events: `progress` with the whole job whenever it changes, then `end`.
@@ -227,11 +209,12 @@ class JobRoutes:
     async def cancel(self, name: Name) -> JobAnswer:
         """Stop a job: its agents stop, what is done stays. One that is not started yet never will be."""
         found = await find_running(self._parts, name)
-        if found.state is JobStatus.ACCEPTED and await self._parts.ledger.settle_submission(
-            found.id, SubmissionState.CANCELLED, reason="cancelled before it was started"
-        ):
+        engine = self._parts.engine
+        if found.job is None:
+            waits = await find_unopened(self._parts.ledger, engine.failure, found.id)
+            await cancel_unopened(self._parts.ledger, engine.cancel, waits)
             return await find_job(self._parts, found.id)
-        await self._parts.engine.cancel(found.id)
+        await engine.cancel(found.id)
         return await find_job(self._parts, name)
 
     async def pause(self, name: Name) -> JobAnswer:
@@ -256,44 +239,3 @@ class JobRoutes:
             raise RequestRefused(f"Job {found.id!r} waits for the workflow engine.", status=409)
         await self._parts.engine.update(found.id, update, *arguments)
         return await find_job(self._parts, name)
-
-    async def results(self, name: Name, format: Annotated[Form, Query()] = "json") -> Response:  # noqa: A002 -- the word of the command
-        """The report (md), the rows of the last map step (csv) or everything (json)."""
-        pieces = result_pieces(self._parts.ledger, await self._parts.ledger.job(name), format)
-        first = await anext(pieces)  # what is missing is told before an answer begins
-        return StreamingResponse(_all(first, pieces), media_type=MEDIA_TYPES[format])
-
-    async def artifacts(self, name: Name) -> Artifacts:
-        """What the job left, without the contents."""
-        view = await self._parts.ledger.job(name)
-        found = await self._parts.ledger.artifacts(view.job)
-        return Artifacts(
-            items=tuple(
-                ArtifactAnswer(name=each.name, media_type=each.media_type, bytes=len(each.content)) for each in found
-            )
-        )
-
-    async def artifact(self, name: Name, artifact: Annotated[str, Path(max_length=500)]) -> Response:
-        """The content of one."""
-        view = await self._parts.ledger.job(name)
-        for each in await self._parts.ledger.artifacts(view.job):
-            if each.name == artifact:
-                # Written by agents: a browser must not run it with the rights of this API's pages.
-                headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
-                return Response(each.content, media_type=each.media_type, headers=headers)
-        raise NotFound(f"Job {view.job} has no artifact {artifact[:80]!r}.")
-
-    async def dead_letters_of(self, name: Name, limit: paging.Limit = 50) -> DeadLetters:
-        """Tasks of a job whose last outcome is a failure."""
-        view = await self._parts.ledger.job(name)
-        return DeadLetters(items=tuple(await self._parts.ledger.dead_letters(view.job, limit)))
-
-    async def dead_letters(self, limit: paging.Limit = 50) -> DeadLetters:
-        """Tasks of all jobs whose last outcome is a failure."""
-        return DeadLetters(items=tuple(await self._parts.ledger.dead_letters(None, limit)))
-
-
-async def _all(first: str, rest: AsyncGenerator[str]) -> AsyncGenerator[str]:
-    yield first
-    async for piece in rest:
-        yield piece

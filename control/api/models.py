@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from colony.contracts import DeadLetter, DeadMessage, StepCounts
-from control.why import Reason
+from control.why_contracts import Reason
+from workflows.contracts import PendingApproval
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 """A workflow id that can stand in a path."""
@@ -52,6 +53,24 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class JobNow(Model):
+    """What a running job says of itself."""
+
+    phase: str
+    """Such as `running`, `waiting`, `approving`, `calling`."""
+    step: str
+    """Name of the step under way; empty between steps."""
+    waiting_for: str
+    since: float | None
+    """Seconds since 1970: since when it waits for that, or its phase began."""
+    until: float | None
+    """When that ends by itself; null when it does not, or nobody knows."""
+    paused: bool
+    priority: int
+    approvals: tuple[PendingApproval, ...]
+    """What waits for a person: answer with POST /v1/jobs/{name}/approve."""
+
+
 class JobAnswer(Model):
     """A job."""
 
@@ -73,6 +92,8 @@ class JobAnswer(Model):
     """Trace id under which its spans are found; empty where none are kept."""
     steps: tuple[StepCounts, ...] = ()
     """Empty in lists."""
+    now: JobNow | None = None
+    """Of a running job that is asked for or followed; null in lists, and while no worker answers."""
 
 
 class JobPage(Model):

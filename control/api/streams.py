@@ -11,12 +11,18 @@ from typing import Final
 from starlette.responses import Response, StreamingResponse
 
 from colony.errors import Overloaded, Transient
-from control.api.finding import find_job
-from control.api.models import JobAnswer, JobStatus
+from control.api.finding import find_job, now_of
+from control.api.models import JobAnswer, JobNow, JobStatus
 from control.api.parts import Parts
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks at a job."""
+
+ASK_SECONDS: Final = 2.0
+"""Between two questions to a job that runs."""
+
+AWAY_SECONDS: Final = 10.0
+"""The same, after no worker answered."""
 
 QUIET_SECONDS: Final = 15.0
 """After so long without an event a comment says that the connection lives."""
@@ -53,7 +59,9 @@ class Streams:
             yield "retry: 2000\n\n"
             quiet = 0.0
             last: JobAnswer | None = None
+            look = _Look(self._parts)
             while not self._parts.stopping.is_set():
+                found = await look.at(found)
                 if found != last and (event_id := _id(found)) != told:
                     quiet, last, told = 0.0, found, event_id
                     ended = found.state in ENDS
@@ -84,6 +92,25 @@ class Streams:
                 await self._parts.stopping.wait()
         except TimeoutError:
             return
+
+
+class _Look:
+    """Asks a job what it says of itself, more seldom than the ledger is read: a worker must run it for that."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._now: JobNow | None = None
+        self._next = 0.0
+
+    async def at(self, found: JobAnswer) -> JobAnswer:
+        """`found` with what the job said last."""
+        if found.state is not JobStatus.RUNNING:
+            return found
+        time = asyncio.get_running_loop().time()
+        if time >= self._next:
+            self._now = await now_of(self._parts, found)
+            self._next = time + (ASK_SECONDS if self._now is not None else AWAY_SECONDS)
+        return found.model_copy(update={"now": self._now})
 
 
 def _id(found: JobAnswer) -> str:

@@ -91,8 +91,3 @@ def id_taken(workflow_id: str) -> AlreadyExists:
 def refusal(found: Submission) -> Exception:
     """The error a refused submission was refused with."""
     return by_name(found.error)(found.reason or "The job was refused.")
-
-
-def missing(name: str) -> NotFound:
-    """The error for a job nobody knows."""
-    return NotFound(f"There is no job {name[:200]!r}.", remedy="GET /v1/jobs lists them.")

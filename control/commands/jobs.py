@@ -14,13 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from colony.errors import BadInput
+from colony.errors import BadInput, NotFound
 from control.exit import FAILED_JOB
 
 if TYPE_CHECKING:
     from colony.contracts import DeadMessage, JobState, JobView  # takes a moment to import
+    from control.unopened import Unopened, UnopenedState
 
 console = Console()
+
+_NONE = "No job yet. Start one: colony run review_analysis --source reviews.csv"
 
 Name = Annotated[str, typer.Argument(help="Number, key or workflow id of the job.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -68,22 +71,30 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs, newest first."""
-    from control.session import ledger_here
+    from control.session import failure_here, ledger_here
+    from control.unopened import unopened_jobs
 
-    async def read() -> list[JobView]:
+    async def read() -> tuple[list[Unopened], list[JobView]]:
         async with ledger_here() as ledger:
-            return await ledger.jobs(limit)
+            waiting, _ = await unopened_jobs(ledger, failure_here, limit)
+            return waiting, await ledger.jobs(limit - len(waiting)) if len(waiting) < limit else []
 
-    views = asyncio.run(read())
+    waiting, views = asyncio.run(read())
     if as_json:
-        print(json.dumps([view.model_dump(mode="json") for view in views]))  # noqa: T201 -- output of the command
+        found = [*(each.as_job() for each in waiting), *(view.model_dump(mode="json") for view in views)]
+        print(json.dumps(found))  # noqa: T201 -- output of the command
         return
     table = Table("job", "workflow id", "template", "state", "opened UTC", "took", box=None, pad_edge=False)
+    for each in waiting:
+        opened = datetime.fromtimestamp(each.accepted_at, UTC).strftime("%m-%d %H:%M")
+        table.add_row("", each.workflow_id, each.template, _coloured(each.state), opened, "")
     for view in views:
         took = "" if view.closed_at is None else f"{view.closed_at - view.opened_at:.1f} s"
         opened = datetime.fromtimestamp(view.opened_at, UTC).strftime("%m-%d %H:%M")
         table.add_row(str(view.job), view.workflow_id, view.template, _coloured(view.state), opened, took)
-    console.print(table if views else "No job yet. Start one: colony run review_analysis --source reviews.csv")
+    console.print(
+        table if waiting or views else "No job yet. Start one: colony run review_analysis --source reviews.csv"
+    )
 
 
 def job(
@@ -126,12 +137,16 @@ def _transcript(name: str, limit: int, *, whole: bool, as_json: bool, **wanted: 
 
 def _progress(name: str, *, as_json: bool) -> None:
     from control.report import how_to_read
-    from control.session import ledger_here
+    from control.session import failure_here, ledger_here
+    from control.unopened import Unopened, find_unopened, why_unopened
     from control.watch import follow_job
 
-    async def read() -> tuple[JobView, str]:
+    async def read() -> tuple[JobView | Unopened, str]:
         async with ledger_here() as ledger:
-            view = await ledger.job(name)
+            try:
+                view = await ledger.job(name)
+            except NotFound:
+                return await find_unopened(ledger, failure_here, name), ""
             if as_json:
                 return view, ""
             console.print(f"Job {view.job} · {view.template} · {view.workflow_id} · {_coloured(view.state)}")
@@ -139,6 +154,13 @@ def _progress(name: str, *, as_json: bool) -> None:
             return view, await how_to_read(ledger, view)
 
     view, reading = asyncio.run(read())
+    if isinstance(view, Unopened):
+        if as_json:
+            print(json.dumps(view.as_job()))  # noqa: T201 -- output of the command
+            return
+        console.print(f"Job {escape(view.workflow_id)} · {view.template} · {_coloured(view.state)}")
+        console.print(f"It waits for {why_unopened(view).what}.", markup=False, highlight=False)
+        return
     if as_json:
         print(view.model_dump_json())  # noqa: T201 -- output of the command
         return
@@ -174,6 +196,10 @@ def cancel(name: Name) -> None:
     from control.running import cancel_job
 
     view = asyncio.run(cancel_job(name))
+    if view.job is None:
+        said = "is cancelled before it was started" if view.state == "cancelled" else "is told to stop"
+        console.print(f"Job {view.workflow_id} {said}.", markup=False, highlight=False, soft_wrap=True)
+        return
     console.print(f"Cancel of job {view.job} ({view.workflow_id}) is requested.")
 
 
@@ -249,8 +275,8 @@ def _quiet(as_json: bool) -> Console:
     return Console(stderr=True, quiet=True) if as_json else console
 
 
-def _coloured(state: JobState) -> str:
-    colour = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}[state]
+def _coloured(state: JobState | UnopenedState) -> str:
+    colour = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "yellow"}.get(state, "magenta")
     return f"[{colour}]{state}[/]"
 
 

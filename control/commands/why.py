@@ -32,6 +32,7 @@ def why(
         fields = {"job": found.job.job, "state": found.job.state, "task": found.task, "reasons": reasons}
         print(json.dumps(fields))  # noqa: T201 -- output of the command
         return
-    where = f"Task {found.task} of job {found.job.job}" if found.task else f"Job {found.job.job}"
+    job = f"job {found.job.workflow_id if found.job.job is None else found.job.job}"
+    where = f"Task {found.task} of {job}" if found.task else f"J{job[1:]}"
     lines = [f"{where} ({found.job.template}) waits for", *spoken(found.reasons, time.time())]
     console.print("\n".join(lines), markup=False, highlight=False)

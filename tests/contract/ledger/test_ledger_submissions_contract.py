@@ -94,3 +94,17 @@ async def test_settled_ones_are_forgotten_and_their_names_free_again(
     assert await ledger.submission("job-0") is None
     assert (await ledger.submit(asked(0, idempotency_key="k"))).fresh
     assert len(await ledger.open_submissions(10)) == 2
+
+
+async def test_those_without_a_row_are_listed_until_they_have_one(ledger: Ledger) -> None:
+    for number in range(5):
+        await ledger.submit(asked(number))
+    for number in (1, 2, 3):
+        await ledger.settle_submission(f"job-{number}", SubmissionState.STARTED, key=f"run-{number}")
+    await ledger.settle_submission("job-4", SubmissionState.REFUSED, error="BadInput")
+    await ledger.open_job("run-2", "job-2", "review_analysis", (), None, {})
+    found = await ledger.unopened_submissions(10)
+    assert [one.workflow_id for one in found] == ["job-3", "job-1", "job-0"]
+    first = await ledger.unopened_submissions(1)
+    rest = await ledger.unopened_submissions(10, before=first[0].number)
+    assert [*first, *rest] == found

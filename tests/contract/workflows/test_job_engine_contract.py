@@ -71,6 +71,8 @@ async def test_a_running_job_has_no_failure_and_nobody_knows_others(engine: JobE
         await engine.cancel("nobody")
     with pytest.raises(NotFound):
         await engine.update("nobody", "pause")
+    with pytest.raises(NotFound):
+        await engine.progress("nobody")
     await engine.cancel(name)
 
 
@@ -94,6 +96,7 @@ async def test_an_engine_that_is_away_says_so(away: JobEngine) -> None:
         away.cancel("a"),
         away.update("a", "pause"),
         away.failure("a"),
+        away.progress("a"),
     ):
         with pytest.raises(Unavailable):
             await call

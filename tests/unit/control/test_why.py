@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from colony.contracts import JobState, JobView, Lease, StepCounts
 from colony.ledger.histories import TaskAttempt, TaskHistory, TaskOutcome
-from control.llm_view import BackendState, BreakerState
-from control.why import JobFacts, spoken, why_job, why_task
+from colony.ledger.sites import MonitorPulse
+from control.llm_view import (
+    BackendState,
+    BreakerState,
+    BudgetsState,
+    BudgetUse,
+    LlmView,
+    QuotaState,
+    parse_view,
+)
+from control.why import spoken, why_job, why_task
+from control.why_contracts import JobFacts
 from workflows.contracts import PendingApproval, Progress
 from workflows.standing import PendingWork, QueueDepth
 
@@ -37,8 +47,24 @@ def test_a_job_at_work_says_how_far_it_is() -> None:
 
 
 def test_a_pause_is_named_with_its_end() -> None:
-    (reason,) = why_job(facts(RUNNING.model_copy(update={"paused": True, "batches": 0, "waiting_for": "resume"})))
-    assert (reason.code, reason.frees) == ("paused", "colony resume 7")
+    told = {"paused": True, "paused_since": 4.0, "batches": 0, "waiting_for": "resume"}
+    (reason,) = why_job(facts(RUNNING.model_copy(update=told)))
+    assert (reason.code, reason.since, reason.frees) == ("paused", 4.0, "colony resume 7")
+
+
+def test_a_moment_has_an_end_and_a_called_job_a_start() -> None:
+    waits = Progress(
+        template="t", key="k", phase="waiting", step="nap", waiting_for="60 s to pass", since=5.0, until=65.0
+    )
+    (reason,) = why_job(facts(waits))
+    assert (reason.code, reason.since, reason.until) == ("timer", 5.0, 65.0)
+    assert "60 s to pass" in reason.what
+    paused, reason = why_job(facts(waits.model_copy(update={"paused": True, "waiting_for": "resume"})))
+    assert (paused.code, reason.code, "resume" in reason.what) == ("paused", "timer", False)
+    (reason,) = why_job(facts(waits.model_copy(update={"phase": "calling", "until": None})))
+    assert (reason.code, reason.since, reason.until) == ("called_job", 5.0, None)
+    (reason,) = why_job(facts(waits.model_copy(update={"phase": "deciding"})))
+    assert (reason.code, reason.since) == ("deciding", 5.0)
 
 
 def test_an_approval_has_a_start_and_an_end() -> None:
@@ -62,6 +88,23 @@ def test_what_is_down_is_named() -> None:
     assert codes(facts(RUNNING.model_copy(update={"waiting_for": "Overloaded"})))[0] == "overloaded"
 
 
+def test_a_host_is_down_since_its_lease_ended() -> None:
+    earlier, later = (HOST.model_copy(update={"expires_in": -left}) for left in (60.0, 4.0))
+    none, *each = why_job(facts(leases=(earlier, later), now=100.0))[:3]
+    assert ("none is alive" in none.what, none.since) == (True, 96.0)
+    assert [reason.since for reason in each] == [40.0, 96.0]
+
+
+def test_tasks_that_came_back_say_since_when_and_when_they_go_again() -> None:
+    left = RUNNING.model_copy(update={"waiting_for": "Overloaded", "since": 90.0, "until": 103.0})
+    reason, working = why_job(facts(left, now=100.0))
+    assert (reason.code, reason.since) == ("overloaded", 90.0)
+    assert "again in 3 s" in reason.what
+    assert (working.code, working.since) == ("working", None)
+    (reason,) = why_job(facts(RUNNING.model_copy(update={"since": 90.0})))
+    assert (reason.code, reason.since) == ("working", 90.0)
+
+
 def test_a_queue_is_told_by_its_depth() -> None:
     waits = PendingWork(name="dispatch_batch", running=False, since=5.0)
     queue = QueueDepth(queue="colony-dispatch", pollers=1, backlog=9, oldest_seconds=3.0, by_priority={1: 4, 3: 5})
@@ -77,15 +120,85 @@ def test_a_delay_of_a_retry_has_an_end() -> None:
     reason = why_job(facts(Progress(template="t", key="k", phase="loading"), pending=(waits,)))[0]
     assert (reason.code, reason.until) == ("retry_delay", 8.0)
     assert "no database" in reason.what
-    between = RUNNING.model_copy(update={"batches": 0, "done": 10, "failed": 2})
-    assert codes(facts(between)) == ["retry_delay"]
+    between = RUNNING.model_copy(update={"batches": 0, "done": 10, "failed": 2, "since": 5.0, "until": 9.0})
+    (reason,) = why_job(facts(between))
+    assert (reason.code, reason.since, reason.until) == ("retry_delay", 5.0, 9.0)
 
 
 def test_models_are_named_only_where_something_stands_in_the_way() -> None:
     closed = BackendState(breakers={"a": BreakerState()}, in_flight=2)
-    opened = BackendState(breakers={"a": BreakerState(state="open", opens_in=20)}, waiting=3, in_flight=4)
-    assert codes(facts(backends={"one": closed})) == ["working"]
-    assert codes(facts(backends={"one": opened})) == ["breaker", "slot", "working"]
+    broken = BreakerState(state="open", opens_in=20, open_for=40)
+    opened = BackendState(breakers={"a": broken}, waiting=3, in_flight=4, oldest_seconds=6)
+    assert codes(facts(llm=LlmView(backends={"one": closed}))) == ["working"]
+    breaker, slot, working = why_job(facts(llm=LlmView(backends={"one": opened}), now=100.0))
+    assert (breaker.code, breaker.since, breaker.until) == ("breaker", 60.0, 120.0)
+    assert (slot.code, slot.since, working.code) == ("slot", 94.0, "working")
+    older = opened.model_copy(update={"breakers": {"a": BreakerState(state="half_open")}, "waiting": 0})
+    (breaker, _) = why_job(facts(llm=LlmView(backends={"one": older}), now=100.0))
+    assert (breaker.since, breaker.until) == (None, None), "a gateway of an older build does not say"
+
+
+def test_a_quota_that_is_used_up_has_an_end() -> None:
+    paced = BackendState(paced_seconds=12.5, waiting=2, oldest_seconds=3)
+    used = QuotaState(requests_per_minute=60, requests=60)
+    quota, _ = why_job(facts(llm=LlmView(backends={"one": paced}, quotas={"one": used}), now=100.0))
+    assert (quota.code, quota.since, quota.until) == ("quota", 97.0, 112.5)
+    assert "60 of 60 requests" in quota.what
+    assert "2 calls wait" in quota.what
+    held = LlmView(backends={"one": BackendState()}, quotas={"one": QuotaState(held_seconds=30)})
+    quota, _ = why_job(facts(llm=held, now=100.0))
+    assert (quota.code, quota.until) == ("quota", 130.0)
+    assert "too often" in quota.what
+
+
+def test_a_budget_that_is_used_up_is_named_with_whose_it_is() -> None:
+    def budgets(**uses: BudgetUse) -> LlmView:
+        return LlmView(budgets=BudgetsState(recent=uses))
+
+    spent = BudgetUse(used=1000, budget=1000)
+    (budget, _) = why_job(facts(llm=budgets(k=spent)))
+    assert (budget.code, "1,000 of 1,000 used" in budget.what) == ("budget", True)
+    assert "llm_tokens" in budget.frees
+    assert codes(facts(llm=budgets(other=spent))) == ["working"]
+    (budget, _) = why_job(facts(llm=budgets(k=BudgetUse(used=9, parent="above"), above=spent)))
+    assert "the job above it (above)" in budget.what
+    (budget, _) = why_job(facts(llm=budgets(k=BudgetUse(used=600, reserved=400, budget=1000))))
+    assert "reserved" in budget.what
+    nearly = budgets(k=BudgetUse(used=990, budget=1000))
+    assert codes(facts(llm=nearly)) == ["working"]
+    step = StepCounts(number=0, name="map", tasks=9, failed=2, errors={"BudgetSpent": 2})
+    (budget, _) = why_job(facts(llm=nearly, view=view(steps=(step,))))
+    assert "2 tasks needed more" in budget.what
+    circle = budgets(k=BudgetUse(parent="above"), above=BudgetUse(parent="k"))
+    assert codes(facts(llm=circle)) == ["working"]
+
+
+def test_the_state_of_a_gateway_is_read_whole() -> None:
+    told = parse_view(
+        {
+            "backends": {"one": {"by_priority": {"1": 2}, "breakers": {"m": {"state": "open", "open_for": 3.0}}}},
+            "quotas": {"one": {"requests_per_minute": 60, "requests": 1, "held_seconds": 0.0}},
+            "budgets": {"jobs": 1, "recent": {"k": {"used": 1, "reserved": 2, "budget": 3, "parent": ""}}},
+        }
+    )
+    assert told.backends["one"].by_priority == {1: 2}
+    assert told.backends["one"].breakers["m"].open_for == 3.0
+    assert told.quotas["one"].requests_per_minute == 60
+    assert told.budgets.recent["k"].budget == 3
+
+
+def test_a_monitor_waits_for_its_next_round() -> None:
+    resting = Progress(template="website_monitor", key="k", job=7, phase="running", step="check", tasks=3)
+    (reason,) = why_job(facts(resting, monitor=MonitorPulse(3, 1, 160.0, 0, 0), now=100.0))
+    assert (reason.code, reason.until) == ("timer", 160.0)
+    assert "3 sites, of which 1 are paused" in reason.what
+    (reason,) = why_job(facts(resting, monitor=MonitorPulse(3, 3, None, 0, 0), looked_at=40.0))
+    assert (reason.code, reason.since, reason.frees) == ("paused", 40.0, "colony resume 7")
+    (reason,) = why_job(facts(resting, monitor=MonitorPulse(0, 0, None, 0, 0)))
+    assert (reason.code, reason.frees) == ("idle", "colony monitor add 7 URL")
+    busy = resting.model_copy(update={"batches": 2, "waiting_for": "no host"})
+    reasons = why_job(facts(busy, monitor=MonitorPulse(3, 0, None, 0, 0)))
+    assert [reason.code for reason in reasons] == ["trouble", "working"]
 
 
 def test_who_does_not_answer_is_named() -> None:
