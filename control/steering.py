@@ -7,6 +7,7 @@ from typing import Any
 from colony.contracts import JobState, JobView
 from colony.errors import NotFound
 from control import session
+from control.unopened import find_unopened, why_unopened
 
 
 async def steer(name: str, update: str, *arguments: Any) -> tuple[JobView, Any]:
@@ -16,7 +17,11 @@ async def steer(name: str, update: str, *arguments: Any) -> tuple[JobView, Any]:
     refuses the update with, `Unavailable` and `DeadlineExceeded`.
     """
     async with session.ledger_here() as ledger:
-        view = await ledger.job(name)
+        try:
+            view = await ledger.job(name)
+        except NotFound:
+            found = await find_unopened(ledger, session.failure_here, name)
+            raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.") from None
     if view.state is not JobState.RUNNING:
         raise NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")
     async with session.engine_here() as engine:

@@ -197,7 +197,7 @@ def cancel(name: Name) -> None:
 
     view = asyncio.run(cancel_job(name))
     if view.job is None:
-        said = "is cancelled before it was started" if view.state == "cancelled" else "is told to stop"
+        said = "is cancelled" if view.state == "cancelled" else "is told to stop"
         console.print(f"Job {view.workflow_id} {said}.", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(f"Cancel of job {view.job} ({view.workflow_id}) is requested.")
