@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from colony.contracts import JobView
+from colony.contracts import JobView, StepCounts
 from colony.errors import AlreadyExists
 from colony.ledger.port import Ledger
 from control import session
@@ -23,7 +24,7 @@ class Retried(NamedTuple):
     step: str
     """Where it begins."""
     again: int
-    """Tasks of that step that are done again."""
+    """Tasks of that step that are done again; 0 for a step that has none, or has none yet."""
 
 
 class Retrial(NamedTuple):
@@ -38,8 +39,16 @@ class Retrial(NamedTuple):
     """Its name."""
 
 
-async def retrial(ledger: Ledger, name: str, *, step: str = "", whole: bool = False, workflow_id: str = "") -> Retrial:
-    """What a retry of a job would do.
+async def retrial(
+    ledger: Ledger,
+    name: str,
+    *,
+    step: str = "",
+    whole: bool = False,
+    workflow_id: str = "",
+    more: Mapping[str, Any] | None = None,
+) -> Retrial:
+    """What a retry of a job would do; `more` is what it is given anew: `priority`, `tenant`, `llm_tokens`.
 
     Its workflow id is that of the other with `.retry-` and the other's number, so that a job is retried once, and a
     retry that fails is retried in turn. Raises `NotFound`, `BadInput` when there is nothing to retry.
@@ -47,15 +56,19 @@ async def retrial(ledger: Ledger, name: str, *, step: str = "", whole: bool = Fa
     before = await ledger.job(name)
     plan = await ledger.plan(before.job)
     origin = origin_of(Retry(job=str(before.job), step=step, whole=whole), before.template, before, plan)
-    counts = before.steps[origin.step]
+    again = next((_again(each, whole=whole) for each in before.steps if each.number == origin.step), 0)
     asked = Retry(job=str(before.job), step=str(plan.steps[origin.step].name), whole=whole)
     return Retrial(
         before,
         asked.step,
-        counts.tasks if whole else counts.tasks - counts.ok,
-        {FIELD: asked.model_dump(mode="json")},
+        again,
+        {FIELD: asked.model_dump(mode="json"), **(more or {})},
         workflow_id or f"{before.workflow_id[:150]}.retry-{before.job}",
     )
+
+
+def _again(counts: StepCounts, *, whole: bool) -> int:
+    return counts.tasks if whole else counts.tasks - counts.ok
 
 
 def retried_already(found: Retrial, *, started: bool = True) -> AlreadyExists:
@@ -71,10 +84,17 @@ def retried_already(found: Retrial, *, started: bool = True) -> AlreadyExists:
     )
 
 
-async def retry_job(name: str, *, step: str = "", whole: bool = False, workflow_id: str = "") -> Retried:
+async def retry_job(
+    name: str,
+    *,
+    step: str = "",
+    whole: bool = False,
+    workflow_id: str = "",
+    more: Mapping[str, Any] | None = None,
+) -> Retried:
     """Start a job that goes on with what another one left undone: see `retrial`. Raises also `AlreadyExists`."""
     async with session.ledger_here() as ledger, session.temporal_here() as client:
-        found = await retrial(ledger, name, step=step, whole=whole, workflow_id=workflow_id)
+        found = await retrial(ledger, name, step=step, whole=whole, workflow_id=workflow_id, more=more)
         try:
             started = await start_job(client, found.before.template, found.given, found.workflow_id)
         except AlreadyExists as error:

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from colony.contracts import JobState, JobView
+from colony.contracts import JobState
 from colony.errors import NotFound
+from colony.ledger.port import Ledger
 from control import session
 from control.unopened import find_unopened, why_unopened
 
 
-async def steer(name: str, update: str, *arguments: Any) -> tuple[JobView, Any]:
+class Steerable(NamedTuple):
+    """A job that can be told something."""
+
+    workflow_id: str
+    job: int | None = None
+    """Number; None for a workflow in code, which has no row in the ledger: what its agents do has."""
+    state: str = "running"
+
+    @property
+    def name(self) -> str:
+        """What to call it by."""
+        return self.workflow_id if self.job is None else str(self.job)
+
+
+async def steerable(ledger: Ledger, name: str) -> Steerable:
+    """The job called `name`: number, key or workflow id. Raises `NotFound` for one that has ended or is not open.
+
+    One the ledger does not know may be a workflow in code: Temporal says whether there is one.
+    """
+    try:
+        view = await ledger.job(name)
+    except NotFound:
+        try:
+            found = await find_unopened(ledger, session.failure_here, name)
+        except NotFound:
+            return Steerable(name)
+        raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.") from None
+    if view.state is not JobState.RUNNING:
+        raise NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")
+    return Steerable(view.workflow_id, view.job)
+
+
+async def steer(name: str, update: str, *arguments: Any) -> tuple[Steerable, Any]:
     """Have the job do an update (`pause`, `resume`, `set_priority`, `approve`); the job, and what the update returns.
 
     `name` is its number, key or workflow id. Raises `NotFound` for one that is not there or has ended, what the job
     refuses the update with, `Unavailable` and `DeadlineExceeded`.
     """
     async with session.ledger_here() as ledger:
-        try:
-            view = await ledger.job(name)
-        except NotFound:
-            found = await find_unopened(ledger, session.failure_here, name)
-            raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.") from None
-    if view.state is not JobState.RUNNING:
-        raise NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")
+        found = await steerable(ledger, name)
     async with session.engine_here() as engine:
-        return view, await engine.update(view.workflow_id, update, *arguments)
+        return found, await engine.update(found.workflow_id, update, *arguments)

@@ -52,7 +52,7 @@ from workflows.opening import (
 )
 from workflows.policies import FIRST_BATCH, IO_SECONDS
 from workflows.reporting import artifacts_of
-from workflows.retrying import RetryInput, origin_of, retry_of
+from workflows.retrying import RetryInput, carried, origin_of, retry_of
 from workflows.templates import templates_of
 from workflows.values import value_at
 
@@ -158,11 +158,14 @@ class IoActivities:
         view = await self._ledger.job(asked.retry.job)
         before = await self._ledger.plan(view.job)
         origin = origin_of(asked.retry, request.template, view, before)
+        asked = carried(asked, await self._ledger.asked_of(view.job))
         check_actions(before.steps, self._actions)
         if self._fleet is not None:
             check_agents(before.steps, await self._fleet.agent_counts())
         if request.parent is not None:
             await self._ledger.adopt_job(request.key, request.parent.key)
+        if asked.llm_tokens is not None:
+            await self._ledger.set_job_budget(request.key, asked.llm_tokens)
         given = asked.model_dump(mode="json", exclude_unset=True)
         plan = await self._ledger.open_job(
             request.key,
@@ -276,5 +279,5 @@ async def _beating() -> AsyncGenerator[None]:
 
 async def _beat() -> None:
     while True:
-        activity.heartbeat()
         await asyncio.sleep(_BEAT_SECONDS)
+        activity.heartbeat()

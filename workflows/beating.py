@@ -9,15 +9,17 @@ from contextlib import asynccontextmanager
 from temporalio import activity
 
 from colony.lifecycle import task_owner
+from workflows.policies import SILENCE_SECONDS
 
-_BEAT_SECONDS = 2.0
+_BEAT_SECONDS = SILENCE_SECONDS / 3
 
 
 @asynccontextmanager
 async def beating(longest: float) -> AsyncGenerator[None]:
-    """Heartbeat while the body runs, at most `longest` seconds.
+    """Heartbeat while the body runs, at most `longest` seconds; a body that ends at once sends none.
 
-    It proves that the loop turns, not that the body gets on: that is what the bound is for. Raises `TimeoutError`.
+    Each costs the server a write, and the start of the activity counts as one. It proves that the loop turns, not that
+    the body gets on: that is what the bound is for. Raises `TimeoutError`.
     """
     async with task_owner() as tasks, asyncio.timeout(longest):
         tasks.start(_beat(), name="heartbeat")
@@ -26,5 +28,5 @@ async def beating(longest: float) -> AsyncGenerator[None]:
 
 async def _beat() -> None:
     while True:
-        activity.heartbeat()
         await asyncio.sleep(_BEAT_SECONDS)
+        activity.heartbeat()

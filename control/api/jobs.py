@@ -17,14 +17,13 @@ from control.api.models import (
     JobAnswer,
     JobPage,
     JobStatus,
-    RetriedJob,
-    RetryJob,
     SetPriority,
     SubmitJob,
     WhyAnswer,
 )
 from control.api.parts import Parts
 from control.api.problems import documented
+from control.api.retry_models import RetriedJob, RetryJob
 from control.api.streams import Streams
 from control.api.submissions import judged, refusal, submission_of, submission_of_retry
 from control.retrying import Retrial, retrial, retried_already
@@ -109,7 +108,7 @@ class JobRoutes:
 
         Good outcomes are taken over. Waits, approvals and calls of other jobs happen again.
         """
-        found = await retrial(self._parts.ledger, name, step=asked.step, whole=asked.all, workflow_id=asked.id or "")
+        found = await retrial(self._parts.ledger, name, **asked.wanted())
         if asked.id is None:
             found = await self._freely_named(found)
         try:

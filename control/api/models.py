@@ -123,30 +123,6 @@ class Decide(Model):
     """Who says it."""
 
 
-class RetryJob(Model):
-    """Asks for a job that goes on with what another one left undone."""
-
-    step: str = Field(default="", max_length=64)
-    """Begin here; empty for the first step with failed or missing tasks."""
-    all: bool = False
-    """Do all tasks of that step again, also those with a good outcome."""
-    id: JobId | None = None
-    """Workflow id of the new job; made from that of the other when it is left out."""
-
-
-class RetriedJob(Model):
-    """A retry and what it does."""
-
-    job: JobAnswer
-    """The new job."""
-    retry_of: int
-    """Number of the job it goes on with."""
-    step: str
-    """Where it begins."""
-    tasks: int
-    """Tasks of that step that are done again."""
-
-
 class WhyAnswer(Model):
     """What a job or a task waits for."""
 

@@ -12,7 +12,8 @@ import orjson
 from colony.errors import AlreadyExists, NotFound, by_name
 from colony.ledger.submissions import Kept, Submission, SubmissionState
 from colony.ledger.validation import encode_object
-from control.api.models import RetryJob, SubmitJob
+from control.api.models import SubmitJob
+from control.api.retry_models import RetryJob
 from control.retrying import Retrial
 from ray_app.gateway.api.fields import RequestRefused
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from colony.contracts import JobView
+    from control.steering import Steerable
 
 console = Console()
 Name = Annotated[str, typer.Argument(help="Number, key or workflow id of the job.")]
@@ -28,14 +28,14 @@ def register(app: typer.Typer) -> None:
 
 def pause(name: Name, as_json: Json = False) -> None:
     """Hand out no more tasks of a job; those under way end."""
-    view, _ = _steer(name, "pause")
-    _said(view, {"paused": True}, f"is paused. Go on with: colony resume {view.job}", as_json=as_json)
+    found, _ = _steer(name, "pause")
+    _said(found, {"paused": True}, f"is paused. Go on with: colony resume {found.name}", as_json=as_json)
 
 
 def resume(name: Name, as_json: Json = False) -> None:
     """Go on with a job after a pause."""
-    view, _ = _steer(name, "resume")
-    _said(view, {"paused": False}, "goes on.", as_json=as_json)
+    found, _ = _steer(name, "resume")
+    _said(found, {"paused": False}, "goes on.", as_json=as_json)
 
 
 def priority(
@@ -44,8 +44,8 @@ def priority(
     as_json: Json = False,
 ) -> None:
     """Change the priority of all that a job hands out from now on."""
-    view, found = _steer(name, "set_priority", level)
-    _said(view, {"priority": found}, f"has priority {found}.", as_json=as_json)
+    found, now = _steer(name, "set_priority", level)
+    _said(found, {"priority": now}, f"has priority {now}.", as_json=as_json)
 
 
 def approve(
@@ -58,22 +58,22 @@ def approve(
 ) -> None:
     """Approve what waits for a person, or reject it."""
     answer = {"step": step, "approve": not reject, "comment": comment, "by": by or _user()}
-    view, decision = _steer(name, "approve", answer)
+    found, decision = _steer(name, "approve", answer)
     word = "rejected" if reject else "approved"
-    _said(view, {"decision": decision}, f"heard it: {word}.", as_json=as_json)
+    _said(found, {"decision": decision}, f"heard it: {word}.", as_json=as_json)
 
 
-def _steer(name: str, update: str, *arguments: Any) -> tuple[JobView, Any]:
+def _steer(name: str, update: str, *arguments: Any) -> tuple[Steerable, Any]:
     from control.steering import steer  # the clients behind it take a second to import
 
     return asyncio.run(steer(name, update, *arguments))
 
 
-def _said(view: JobView, fields: dict[str, Any], words: str, *, as_json: bool) -> None:
+def _said(found: Steerable, fields: dict[str, Any], words: str, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"job": view.job, "workflow_id": view.workflow_id, **fields}))  # noqa: T201 -- output
+        print(json.dumps({"job": found.job, "workflow_id": found.workflow_id, **fields}))  # noqa: T201 -- output
         return
-    console.print(f"Job {view.job} {words}", markup=False, highlight=False)
+    console.print(f"Job {found.name} {words}", markup=False, highlight=False)
 
 
 def _user() -> str:

@@ -77,3 +77,16 @@ def test_a_job_that_has_ended_is_told_nothing(ledger: MemoryLedger, engine: Memo
     with pytest.raises(NotFound, match="done"):
         colony("pause", "1")
     assert engine.jobs["w"].updates == []
+
+
+def test_a_workflow_in_code_has_no_row_and_hears_it_all_the_same(ledger: MemoryLedger, engine: MemoryEngine) -> None:
+    asyncio.run(engine.start("opinions", {}, "mine", "m"))
+    assert "Job mine is paused. Go on with: colony resume mine" in colony("pause", "mine").output
+    answer = json.loads(colony("approve", "mine", "--json").output)
+    assert (answer["job"], answer["workflow_id"]) == (None, "mine")
+    assert [update for update, _ in engine.jobs["mine"].updates] == ["pause", "approve"]
+    assert "Job mine is told to stop" in colony("cancel", "mine").output
+    assert engine.jobs["mine"].ended
+    for command in (("priority", "nobody", "1"), ("cancel", "nobody")):
+        with pytest.raises(NotFound, match="no running job 'nobody'"):
+            colony(*command)

@@ -111,6 +111,24 @@ async def test_what_cannot_be_retried_is_refused(api: ApiOfTwins) -> None:
     assert api.engine.jobs == {}
 
 
+async def test_a_retry_may_be_given_another_priority_tenant_and_budget(api: ApiOfTwins) -> None:
+    job = await failed_job(api)
+    more = {"priority": 1, "tenant": "acme", "llm_tokens": 900}
+    assert (await api.client.post(f"/v1/jobs/{job}/retry", json=more)).status_code == 202
+    assert {name: api.engine.jobs[f"reviews.retry-{job}"].given[name] for name in more} == more
+    for wrong in ({"priority": 6}, {"tenant": "a b"}, {"llm_tokens": 0}):
+        problem(await api.client.post(f"/v1/jobs/{job}/retry", json=wrong), 422, "BadInput", next(iter(wrong)))
+
+
+async def test_a_retry_of_a_job_whose_tasks_are_all_good_goes_on_after_them(api: ApiOfTwins) -> None:
+    plan = await loaded_job(api.ledger, 1)
+    host = await start_host(api.ledger)
+    await host.commit(batch_of(plan, 0, 1), [good(0)])
+    await api.ledger.close_job(plan.job, JobState.FAILED, "rejected")
+    found = (await api.client.post(f"/v1/jobs/{plan.job}/retry")).json()
+    assert (found["step"], found["tasks"]) == (str(plan.steps[2].name), 0)
+
+
 async def test_why_a_job_or_a_task_waits(api: ApiOfTwins) -> None:
     job = await failed_job(api)
     found = (await api.client.get(f"/v1/jobs/{job}/why")).json()
