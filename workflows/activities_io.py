@@ -225,12 +225,13 @@ class IoActivities:
 
     @activity.defn(name=names.REPORT)
     async def report(self, request: ReportInput) -> ReportResult:
-        """Render and keep the artifacts."""
+        """Render the artifacts and keep them, all at once: none of a job that was closed meanwhile."""
         async with _beating():
             plan = await self._ledger.plan(request.job)
             artifacts = await artifacts_of(self._ledger, plan, request)
-            for artifact in artifacts:
-                await self._ledger.put_artifact(request.job, artifact)
+            if not await self._ledger.put_artifacts(request.job, artifacts):
+                activity.logger.info("job %d is closed: no report is kept", request.job)
+                return ReportResult(artifacts=())
         return ReportResult(artifacts=tuple(artifact.name for artifact in artifacts))
 
     @activity.defn(name=names.CANCEL_JOB)

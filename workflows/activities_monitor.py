@@ -262,8 +262,7 @@ class MonitorActivities:
         """Write the report over a stretch of time; the names of its artifacts."""
         async with beating(_LONGEST):
             artifacts = await monitor_artifacts(self._ledger, request)
-            for artifact in artifacts:
-                await self._ledger.put_artifact(request.job, artifact)
+            await self._ledger.put_artifacts(request.job, artifacts)
         return [artifact.name for artifact in artifacts]
 
 

@@ -125,9 +125,13 @@ class MemoryJobs:
         found = [row for _, row in sorted(self._tables.bad_rows.get(job, {}).items())]
         return len(found), found[:limit]
 
-    async def put_artifact(self, job: int, artifact: Artifact) -> None:
+    async def put_artifacts(self, job: int, artifacts: Sequence[Artifact]) -> bool:
         """See `JobLedger`."""
-        self._tables.artifacts.setdefault(job, {})[artifact.name] = artifact
+        row = self._tables.jobs.get(job)
+        if row is None or row.state is not JobState.RUNNING:
+            return False
+        self._tables.artifacts.setdefault(job, {}).update({artifact.name: artifact for artifact in artifacts})
+        return True
 
     async def artifacts(self, job: int) -> list[Artifact]:
         """See `JobLedger`."""

@@ -229,8 +229,11 @@ class JobLedger(Protocol):
         """One job with counts, by number, key or workflow id (the newest of that id). Raises `NotFound`."""
         ...
 
-    async def put_artifact(self, job: int, artifact: Artifact) -> None:
-        """Keep an artifact; the same name again replaces it (the report of a retried activity)."""
+    async def put_artifacts(self, job: int, artifacts: Sequence[Artifact]) -> bool:
+        """Keep artifacts, all of them or none; the same name again replaces it (the report of a retried activity).
+
+        False for a job that is closed or gone: what it has stays as it is.
+        """
         ...
 
     async def fleet_size(self) -> FleetSize:

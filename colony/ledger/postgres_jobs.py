@@ -25,6 +25,10 @@ SELECT l.step, l.tasks, extract(epoch FROM min(a.started_at))::float8 AS begun,
        extract(epoch FROM clock_timestamp())::float8 AS now
   FROM step_load l LEFT JOIN attempt a USING (job, step) WHERE l.job = $1 GROUP BY l.step, l.tasks"""
 
+_PUT_ARTIFACT: Final = """
+INSERT INTO artifact (job, name, media_type, content) VALUES ($1, $2, $3, $4)
+ON CONFLICT (job, name) DO UPDATE SET media_type = excluded.media_type, content = excluded.content"""
+
 _BY_NAME = (
     _VIEW  # noqa: S608 -- both parts are constants
     + """WHERE job = (
@@ -183,16 +187,15 @@ class PostgresJobs:
         )
         return {step: (tasks, done) for step, tasks, done in rows}
 
-    async def put_artifact(self, job: int, artifact: Artifact) -> None:
+    async def put_artifacts(self, job: int, artifacts: Sequence[Artifact]) -> bool:
         """See `JobLedger`."""
-        await self._database.changed(
-            """INSERT INTO artifact (job, name, media_type, content) VALUES ($1, $2, $3, $4)
-               ON CONFLICT (job, name) DO UPDATE SET media_type = excluded.media_type, content = excluded.content""",
-            job,
-            artifact.name,
-            artifact.media_type,
-            artifact.content,
-        )
+        async with self._database.transaction() as session:
+            # Nobody closes the job meanwhile, and of two that write the same names one is first with all of them.
+            if await session.value("SELECT job FROM job WHERE job = $1 AND state = 'running' FOR UPDATE", job) is None:
+                return False
+            for artifact in artifacts:
+                await session.changed(_PUT_ARTIFACT, job, artifact.name, artifact.media_type, artifact.content)
+        return True
 
     async def artifacts(self, job: int) -> list[Artifact]:
         """See `JobLedger`."""

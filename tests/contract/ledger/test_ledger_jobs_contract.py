@@ -192,12 +192,59 @@ async def test_cancel_is_a_mark_and_closing_happens_once(ledger: Ledger) -> None
 
 async def test_artifacts_are_replaced_by_name(ledger: Ledger) -> None:
     plan = await open_job(ledger)
-    await ledger.put_artifact(plan.job, Artifact(name="report.md", media_type="text/markdown", content=b"one"))
-    await ledger.put_artifact(plan.job, Artifact(name="a.html", media_type="text/html", content=b"\x00\xff"))
-    newer = Artifact(name="report.md", media_type="text/markdown", content=b"two")
-    await ledger.put_artifact(plan.job, newer)
-    assert [artifact.name for artifact in await ledger.artifacts(plan.job)] == ["a.html", "report.md"]
-    assert (await ledger.artifacts(plan.job))[1] == newer
+    page = Artifact(name="a.html", media_type="text/html", content=b"\x00\xff")
+    assert await ledger.put_artifacts(plan.job, [report_of(b"one"), page])
+    assert await ledger.put_artifacts(plan.job, [report_of(b"two")])
+    assert await ledger.artifacts(plan.job) == [page, report_of(b"two")]
+    assert await ledger.put_artifacts(plan.job, [])
+
+
+async def test_a_closed_job_keeps_the_artifacts_it_has(ledger: Ledger) -> None:
+    plan, cancelled = await open_job(ledger), await open_job(ledger)
+    assert await ledger.put_artifacts(plan.job, [report_of(b"one")])
+    await ledger.close_job(plan.job, JobState.DONE)
+    await ledger.close_job(cancelled.job, JobState.CANCELLED)
+    for job in (plan.job, cancelled.job, 10**9):
+        assert not await ledger.put_artifacts(job, [report_of(b"late")]), "a worker that was thought dead"
+    assert await ledger.artifacts(plan.job) == [report_of(b"one")]
+    assert await ledger.artifacts(cancelled.job) == []
+
+
+async def test_artifacts_are_there_all_or_none_of_them(ledger: Ledger) -> None:
+    """However close and report meet, and however many write: no job ends with half a report, or that of two."""
+    names = [f"{number}.md" for number in range(5)]
+
+    async def write(job: int, content: bytes, order: Sequence[str]) -> bool:
+        made = [Artifact(name=name, media_type="text/markdown", content=content) for name in order]
+        return await ledger.put_artifacts(job, made)
+
+    for _ in range(8):
+        job = (await open_job(ledger)).job
+        first, second, _ = await asyncio.gather(
+            write(job, b"one", names), write(job, b"two", names[::-1]), ledger.close_job(job, JobState.CANCELLED)
+        )
+        found = await ledger.artifacts(job)
+        assert [artifact.name for artifact in found] == (names if first or second else [])
+        assert len({artifact.content for artifact in found}) == (1 if first or second else 0)
+
+
+async def test_artifacts_cut_off_in_the_middle_are_none(ledger: Ledger) -> None:
+    job = (await open_job(ledger)).job
+    made = [
+        Artifact(name=f"{number}.bin", media_type="application/octet-stream", content=bytes(200_000))
+        for number in range(20)
+    ]
+    for turns in range(0, 40, 4):
+        writing = asyncio.ensure_future(ledger.put_artifacts(job, made))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        writing.cancel()
+        done = await asyncio.gather(writing, return_exceptions=True)
+        assert len(await ledger.artifacts(job)) in ((20,) if done == [True] else (0, 20))
+
+
+def report_of(content: bytes) -> Artifact:
+    return Artifact(name="report.md", media_type="text/markdown", content=content)
 
 
 async def test_dead_letters_and_counts_follow_the_last_outcome(ledger: Ledger) -> None:

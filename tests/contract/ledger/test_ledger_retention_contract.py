@@ -50,7 +50,7 @@ async def worked_job(ledger: Ledger, host: Host, state: JobState = JobState.DONE
     batch = batch_of(plan, 0, 3)
     await ledger.start_tasks(batch, host.incarnation, [0, 1, 2])
     await host.commit(batch, [good(0), good(1), bad(2, transient=False)])
-    await ledger.put_artifact(plan.job, Artifact(name="report.md", media_type="text/markdown", content=b"# so"))
+    await ledger.put_artifacts(plan.job, [Artifact(name="report.md", media_type="text/markdown", content=b"# so")])
     if state is not JobState.RUNNING:
         await ledger.close_job(plan.job, state)
     return plan

@@ -212,7 +212,7 @@ async def test_a_forgotten_job_takes_its_monitor_along(ledger: Ledger) -> None:
 async def test_reports_of_days_are_forgotten_in_the_end(ledger: Ledger) -> None:
     job = await opened(ledger, "a")
     for name in ("report.md", "report-2026-01-30.md", "report-2026-01-31.html", "report-2026-02-01.md", "report-x.md"):
-        await ledger.put_artifact(job, Artifact(name=name, media_type="text/markdown", content=b"x"))
+        await ledger.put_artifacts(job, [Artifact(name=name, media_type="text/markdown", content=b"x")])
     await ledger.trim_monitor(job, 0, 0, 1_769_904_000.0)  # 2026-02-01
     names = [artifact.name for artifact in await ledger.artifacts(job)]
     assert sorted(names) == ["report-2026-02-01.md", "report-x.md", "report.md"]

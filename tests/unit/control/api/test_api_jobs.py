@@ -229,9 +229,9 @@ async def test_jobs_are_steered_by_updates(api: ApiOfTwins) -> None:
 async def test_results_and_artifacts(api: ApiOfTwins) -> None:
     job = await open_job(api, "first")
     problem(await api.client.get("/v1/jobs/first/results?format=md"), 404, "NotFound")
-    await api.ledger.put_artifact(job, Artifact(name="report.md", media_type="text/markdown", content=b"# Good"))
+    await api.ledger.put_artifacts(job, [Artifact(name="report.md", media_type="text/markdown", content=b"# Good")])
     page = Artifact(name="site/index.html", media_type="text/html", content=b"<script>alert(1)</script>")
-    await api.ledger.put_artifact(job, page)
+    await api.ledger.put_artifacts(job, [page])
     report = await api.client.get("/v1/jobs/first/results?format=md")
     assert (report.text, report.headers["content-type"]) == ("# Good", "text/markdown; charset=utf-8")
     everything = json.loads((await api.client.get("/v1/jobs/first/results")).text)

@@ -27,7 +27,7 @@ async def fill(ledger: MemoryLedger) -> None:
     """A closed job called 1, whose streams end at once, and an agent."""
     steps = (StepPlan(number=0, name=Id("load"), kind=StepKind.LOAD),)
     job = (await ledger.open_job("key", "first", "review_analysis", steps, None, {})).job
-    await ledger.put_artifact(job, Artifact(name="report.md", media_type="text/markdown", content=b"# Good"))
+    await ledger.put_artifacts(job, [Artifact(name="report.md", media_type="text/markdown", content=b"# Good")])
     await ledger.close_job(job, JobState.DONE)
     await ledger.put_agents([AgentSpec(agent_id=AgentId("analysis-00001"), agent_type=AgentType("analysis"))])
 
