@@ -22,6 +22,9 @@ from colony.errors import BadInput
 LONGEST_REVIEW: Final = 20_000
 """Characters of a review that are kept."""
 
+LONGEST_DATE: Final = 100
+"""Characters of its date, which may stand in a sentence."""
+
 _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
     "urls": re.compile(r"https?://[^\s<>\"')\]]+[^\s<>\"')\].,;:!?]"),
     "emails": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"),
@@ -97,7 +100,7 @@ class Processing:
 
 
 def clean_review(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a source in clean form: `text`, `hash`, and `id`, `rating`, `line` where the row has them.
+    """A row of a source in clean form: `text`, `hash`, and `id`, `rating`, `date`, `line` where the row has them.
 
     Raises `BadInput` naming the field: text that is missing or empty once cleaned, a rating that is no number.
     """
@@ -108,6 +111,9 @@ def clean_review(payload: Mapping[str, Any]) -> dict[str, Any]:
     rating = optional_number(payload, "rating")
     if rating is not None:
         cleaned["rating"] = rating
+    date = " ".join(str(payload.get("date") or "").split())
+    if date:
+        cleaned["date"] = date[:LONGEST_DATE]
     if payload.get("line") is not None:
         cleaned["line"] = payload["line"]
     return cleaned

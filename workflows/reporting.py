@@ -28,7 +28,8 @@ from workflows.reporting_posts import KIND, post_artifacts
 from workflows.reporting_site import site_artifacts
 
 _SHOWN_BAD_ROWS: Final = 20
-_MOST_RESULTS: Final = 1_000
+MOST_RESULTS: Final = 1_000
+"""Outcomes that stand in a report; the ledger has them all."""
 
 
 async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> list[Artifact]:
@@ -39,12 +40,14 @@ async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -
     over = plan.steps[request.step].over if request.over is None else request.over
     if over is None:
         raise BadInput(f"Report step {request.step} is over no step.")
-    tasks = await ledger.task_count(plan.job, over) or 0
-    results = await ledger.results(plan.job, over, 0, min(tasks, _MOST_RESULTS))
+    results = await _first_results(ledger, plan.job, over)
     if not results:
         raise BadInput(f"Step {plan.steps[over].name} has no good outcome to report.")
-    value = _value([orjson.loads(result) for _, result in results])
-    facts = await _facts(ledger, plan, request)
+    value = results[0] if len(results) == 1 else {"results": results}
+    good, _, _, _ = await ledger.step_counts(plan.job, over)
+    facts = (await _facts(ledger, plan, request)).model_copy(
+        update={"results_shown": len(results), "results_total": max(good, len(results))}
+    )
     if value.get("kind") == KIND:
         posts = await post_artifacts(ledger, plan, value, facts)
         return [*posts, _data(value, facts)]
@@ -76,9 +79,16 @@ def _markdown(text: str) -> Artifact:
     return Artifact(name="report.md", media_type="text/markdown; charset=utf-8", content=text.encode())
 
 
-def _value(results: list[Any]) -> dict[str, Any]:
-    """One object: the one result, or several as a list."""
-    return results[0] if len(results) == 1 else {"results": results}
+async def _first_results(ledger: JobLedger, job: int, step: int) -> list[dict[str, Any]]:
+    """The first good outcomes of a step, at most `MOST_RESULTS`, wherever among its tasks they are."""
+    tasks = await ledger.task_count(job, step) or 0
+    found: list[dict[str, Any]] = []
+    for first in range(0, tasks, MOST_RESULTS):
+        page = await ledger.results(job, step, first, min(tasks, first + MOST_RESULTS))
+        found += [orjson.loads(result) for _, result in page[: MOST_RESULTS - len(found)]]
+        if len(found) == MOST_RESULTS:
+            break
+    return found
 
 
 async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunFacts:

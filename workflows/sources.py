@@ -23,6 +23,7 @@ from colony.jobs import SourcePin
 from workflows.contracts import RangeSource
 from workflows.rows import DELIMITERS, MAX_FIELD, Lines, Record, csv_header, csv_records, json_object, json_records
 from workflows.source_briefs import BRIEF, brief_rows, pin_brief, takes_brief
+from workflows.source_parquet import MAGIC, PARQUET, look_parquet, parquet_records
 
 CHUNK: Final = 1_000
 """Rows handed to the ledger at once."""
@@ -68,7 +69,7 @@ def resolve_source(path: str, roots: Sequence[Path]) -> Path:
             raise BadInput(f"The source {path[:200]!r} cannot be looked up: {_why(error)}.") from None
         if not stat.S_ISREG(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
-            raise BadInput(f"The source {path[:200]!r} is {kind}.", remedy="Name one CSV or JSON Lines file.")
+            raise BadInput(f"The source {path[:200]!r} is {kind}.", remedy="Name one CSV, JSON Lines or Parquet file.")
         return candidate
     if inside:
         raise BadInput(f"The source {path[:200]!r} does not exist.", remedy=f"Looked below {_shown(real_roots)}.")
@@ -100,7 +101,10 @@ def pin_file(path: Path, template: TemplateConfig, columns: Mapping[str, str]) -
         with path.open("rb") as file:
             form = sniff(file.peek(8192)[:8192], path.suffix.lower())
             lines = Lines(file)
-            found, has_rows = _look_json(lines) if form == _JSON else _look_csv(lines, DELIMITERS[form])
+            if form == PARQUET:
+                found, has_rows = look_parquet(path)
+            else:
+                found, has_rows = _look_json(lines) if form == _JSON else _look_csv(lines, DELIMITERS[form])
             lines.drain()
     except OSError as error:
         raise BadInput(f"The source {path.name!r} cannot be read: {_why(error)}.") from None
@@ -114,6 +118,8 @@ def pin_file(path: Path, template: TemplateConfig, columns: Mapping[str, str]) -
 
 def sniff(head: bytes, suffix: str) -> str:
     """The format of a file by its first bytes, else by its suffix. Raises `BadInput` for what is not supported."""
+    if head.startswith(MAGIC):
+        return PARQUET
     for magic, name in _FOREIGN.items():
         if head.startswith(magic):
             raise BadInput(f"The source is {name}.", remedy="Convert it to CSV or JSON Lines in UTF-8.")
@@ -181,12 +187,7 @@ def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Ite
     try:
         with Path(pin.path).open("rb") as file:
             lines = Lines(file)
-            columns = [field.column for field in fields]
-            if pin.format == _JSON:
-                records = json_records(lines, columns)
-            else:
-                records = csv_records(lines, DELIMITERS[pin.format], columns)
-            yield from _chunked(_payloads(records, fields, bad))
+            yield from _chunked(_payloads(_records(pin, lines, [field.column for field in fields]), fields, bad))
             lines.drain()
     except (OSError, ValueError) as error:
         raise BadInput(f"The source {pin.path!r} cannot be read any more: {_why(error)}.") from None
@@ -194,6 +195,13 @@ def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Ite
         raise BadInput(
             f"The source {pin.path!r} changed after the job was opened.", remedy="Start a new job for the new file."
         )
+
+
+def _records(pin: SourcePin, lines: Lines, columns: Sequence[str]) -> Iterator[Record]:
+    """The records of a file; of one that is no text, `lines` is read for the digest only, after its rows."""
+    if pin.format == PARQUET:
+        return parquet_records(Path(pin.path), columns)
+    return json_records(lines, columns) if pin.format == _JSON else csv_records(lines, DELIMITERS[pin.format], columns)
 
 
 def _look_csv(lines: Lines, delimiter: str) -> tuple[list[str], bool]:
@@ -236,6 +244,8 @@ def payload_of(line: int, values: Sequence[Any], fields: Sequence[Field]) -> byt
                 payload[field.name] = number
             continue
         text = _text(value)
+        if text is None and not field.required:
+            continue
         if text is None:
             return f"{field.name} is {type(value).__name__}, not text"
         if len(text) > MAX_FIELD:
@@ -299,7 +309,7 @@ def _why(error: BaseException) -> str:
 
 
 _FOREIGN: Final = {
-    b"PAR1": "a Parquet file",
+    b"PARE": "an encrypted Parquet file",
     b"\x1f\x8b": "compressed by gzip",
     b"PK\x03\x04": "a zip archive or spreadsheet",
     b"(\xb5/\xfd": "compressed by zstd",

@@ -17,8 +17,12 @@ REVIEW_ANALYSIS: Final = TemplateConfig(
         "id": ("id", "review_id", "reviewid", "review id", "uuid"),
         "text": ("text", "review", "review_text", "review text", "reviewtext", "content", "body", "comment"),
         "rating": ("rating", "stars", "score", "review_rating", "overall"),
+        "date": (
+            *("date", "review_date", "review date", "reviewdate", "created_at", "created", "published_at", "posted_at"),
+            *("submitted_at", "datetime", "timestamp", "time", "review_time", "reviewtime", "unixreviewtime"),
+        ),
     },
-    optional=("id", "rating"),
+    optional=("id", "rating", "date"),
     steps=(
         StepConfig(name=Id("load"), kind=TemplateKind.LOAD),
         StepConfig(

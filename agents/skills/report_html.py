@@ -19,6 +19,8 @@ from agents.skills.report_model import (
     summary_note,
 )
 from agents.skills.tally import Example
+from agents.skills.timeline import timeline_note
+from agents.skills.trend_chart import trend_chart
 
 _LABELS: Final = ("positive", "neutral", "negative")
 
@@ -43,7 +45,9 @@ h2{font-size:16px;margin:0 0 14px;letter-spacing:-.01em}
 svg{display:block;width:100%;height:auto;font:13px system-ui,-apple-system,"Segoe UI",sans-serif}
 svg text{fill:var(--ink)}svg .small{fill:var(--soft);font-size:11.5px}svg .inside{fill:#fff;font-weight:600}
 svg .positive{fill:var(--pos)}svg .neutral{fill:var(--neu)}svg .negative{fill:var(--neg)}svg .time{fill:var(--time)}
-svg .dot{fill-opacity:.5}svg .grid,svg .axis{stroke:var(--line);stroke-width:1}
+svg .dot{fill-opacity:.5}
+svg .course{fill:none;stroke:var(--time);stroke-width:2;stroke-linejoin:round}
+svg .grid,svg .axis{stroke:var(--line);stroke-width:1}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top;
 overflow-wrap:anywhere}
@@ -68,6 +72,7 @@ def render_html(report: ReviewReport, run: RunFacts) -> str:
         _card("Sentiment", charts.split_bar(report.labels), wide=True),
         _card("How strong", charts.histogram(report.histogram), _note("Reviews by score, -1 to +1.")),
         _scatter(report),
+        _trend(report),
         _card("Themes", charts.theme_bars(report.top_themes(15)), _theme_note(), wide=True) if report.themes else "",
         _theme_table(report.top_themes(12)),
         _quotes("Most positive", report.most_positive),
@@ -162,6 +167,13 @@ def _scatter(report: ReviewReport) -> str:
     shown = len(report.points)
     note = f"{shown:,} of {report.agreement.rated:,} rated reviews." if shown < report.agreement.rated else ""
     return _card("Against human ratings", charts.scatter(report.points, report.agreement.scale), _note(note))
+
+
+def _trend(report: ReviewReport) -> str:
+    if report.trend is None:
+        return ""
+    chart = trend_chart(report.trend) if report.trend.tells else ""
+    return _card("Over time", chart, _note(timeline_note(report.trend, report.reviews)), wide=True)
 
 
 def _theme_table(themes: Sequence[Theme]) -> str:

@@ -18,6 +18,7 @@ from agents.skills.report_model import (
 )
 from agents.skills.tally import Example
 from agents.skills.text import one_line
+from agents.skills.timeline import timeline_note, timeline_rows
 
 _SPECIAL: Final = re.compile(r"([\\`*{}\[\]<>#|~]|(?<!\w)_|_(?!\w))")
 _LABELS: Final = ("positive", "neutral", "negative")
@@ -31,6 +32,7 @@ def render_markdown(report: ReviewReport, run: RunFacts) -> str:
         _headline(report, run),
         _summary(report),
         _sentiment(report),
+        _trend(report),
         _themes(report),
         _quotes("Most positive", report.most_positive),
         _quotes("Most negative", report.most_negative),
@@ -47,7 +49,16 @@ def render_generic_markdown(value: Mapping[str, Any], run: RunFacts) -> str:
     body = [
         part for key, entry in value.items() if key not in ("kind", "title") for part in _generic(str(key), entry, 2)
     ]
-    return "\n\n".join([f"# {title}{_of(run)}", *body, *run_sections(run)]) + "\n"
+    return "\n\n".join([f"# {title}{_of(run)}", *_shown(run), *body, *run_sections(run)]) + "\n"
+
+
+def _shown(run: RunFacts) -> list[str]:
+    """Which part of the results this is, where it is a part."""
+    if run.results_total <= run.results_shown:
+        return []
+    return [
+        f"The step has {run.results_total:,} results; the first {run.results_shown:,} are here and in results.json."
+    ]
 
 
 def run_sections(run: RunFacts) -> list[str]:
@@ -125,6 +136,15 @@ def _sentiment(report: ReviewReport) -> str:
         for label in _LABELS
     ]
     return "## Sentiment\n\n" + table(("label", "reviews", "share", ""), rows)
+
+
+def _trend(report: ReviewReport) -> str:
+    if report.trend is None:
+        return ""
+    text = "## Over time\n\n" + escaped(timeline_note(report.trend, report.reviews))
+    if not report.trend.tells:
+        return text
+    return text + "\n\n" + table((report.trend.unit, "reviews", "mean score"), timeline_rows(report.trend))
 
 
 def _themes(report: ReviewReport) -> str:

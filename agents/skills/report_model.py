@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from agents.skills.measures import accuracy
 from agents.skills.model_use import ModelUse
 from agents.skills.tally import BINS, SCALES, SCORE_UNIT, Example, PhraseSum, Table, Tally
+from agents.skills.timeline import Timeline, timeline_of
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -83,6 +84,8 @@ class ReviewReport(Frozen):
     most_negative: tuple[Example, ...] = ()
     points: tuple[Point, ...] = ()
     """A sample of rated reviews."""
+    trend: Timeline | None = None
+    """Over time; None where no review has a date."""
     summary: str = ""
     """A paragraph written by `summary_by`; empty for none."""
     summary_by: str = ""
@@ -178,6 +181,10 @@ class RunFacts(Frozen):
     """Error class -> tasks that ended with it."""
     model: str = ""
     """Language model used; empty for none."""
+    results_shown: int = 0
+    """Outcomes of the reported step that stand in the report: the first ones."""
+    results_total: int = 0
+    """Good outcomes it has in all; 0 when unknown."""
     engine: tuple[str, ...] = ()
     """Lines such as "Temporal 1.31 on Postgres"."""
 
@@ -211,6 +218,7 @@ def report_of(tally: Tally) -> ReviewReport:
         most_positive=tuple(tally.positive),
         most_negative=tuple(tally.negative),
         points=tuple(Point(rating=rating, compound=compound) for _, rating, compound in tally.points),
+        trend=timeline_of(tally.trend),
         models=tuple(
             ModelUse(step="sentiment", model=name, note="judged reviews", **entry.model_dump())
             for name, entry in sorted(tally.models.items())

@@ -20,6 +20,7 @@ from agents.skills.hashing import content_hash
 from agents.skills.model_use import ModelSum, add_models
 from agents.skills.sentiment import Label, label_of
 from agents.skills.text import one_line
+from agents.skills.trend import NO_TREND, Trend, add_trends, trend_of
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -110,6 +111,8 @@ class Tally(Frozen):
     phrases: dict[str, PhraseSum] = Field(default_factory=dict[str, PhraseSum])
     models: dict[str, ModelSum] = Field(default_factory=dict[str, ModelSum])
     """Language model -> what it was asked."""
+    trend: Trend = NO_TREND
+    """Over time, where reviews have a date."""
 
     def distinct(self) -> int:
         """Number of different reviews: exact, or estimated from the smallest hashes when `pruned`."""
@@ -120,7 +123,7 @@ class Tally(Frozen):
 
 
 def tally_of(rows: Iterable[Mapping[str, Any]]) -> Tally:
-    """The tally of judged reviews (`text`, `compound`, and optional `id`, `rating`, `hash`, `phrases`, `by`).
+    """The tally of judged reviews (`text`, `compound`, and optional `id`, `rating`, `date`, `hash`, `phrases`, `by`).
 
     Raises `BadInput` naming the field that is wrong.
     """
@@ -163,6 +166,7 @@ def merge(tallies: Iterable[Tally], *, phrases_kept: int = PHRASES_KEPT, hashes_
         negative=_best((example for part in parts for example in part.negative), sign=1),
         phrases=_add_phrases((part.phrases for part in parts), phrases_kept),
         models=add_models(part.models for part in parts),
+        trend=add_trends(part.trend for part in parts),
     )
 
 
@@ -197,6 +201,7 @@ def _single(row: Mapping[str, Any]) -> Tally:
             str(phrase): PhraseSum(count=1, score=score, example=example, **tone) for phrase in row.get("phrases") or ()
         },
         models=_asked(row),
+        trend=trend_of(row.get("date"), score),
         **rated,
     )
 

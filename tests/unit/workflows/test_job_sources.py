@@ -102,6 +102,13 @@ def test_json_lines(tmp_path: Path) -> None:
     assert bad[0].reason == "text is list, not text"
 
 
+def test_an_optional_field_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    content = b'{"text": "a", "id": ["b"], "date": {"$date": "2024-05-31"}}\n{"text": "c", "date": "2024-05-31"}\n'
+    rows, bad, _ = load(tmp_path, content, "reviews.jsonl")
+    assert rows == [{"text": "a", "id": "1", "line": 1}, {"text": "c", "id": "2", "date": "2024-05-31", "line": 2}]
+    assert bad == []
+
+
 @pytest.mark.parametrize(
     ("content", "name", "says"),
     [
@@ -110,7 +117,7 @@ def test_json_lines(tmp_path: Path) -> None:
         (b"id,text\n", "a.csv", "no data rows"),
         (b"id,text\n\n \n", "a.csv", "no data rows"),
         (b"id,words\n1,a\n", "a.csv", "found 'id', 'words'"),
-        (b"PAR1....", "a.parquet", "Parquet"),
+        (b"PARE....", "a.parquet", "an encrypted Parquet"),
         (b"\xff\xfei\0d\0", "a.csv", "UTF-16"),
         (b"\x1f\x8b\x08", "a.csv.gz", "gzip"),
         (b'[{"text": "a"}]', "a.json", "JSON array"),
