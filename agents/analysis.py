@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask
-from agents.content import check_post
+from agents.content import CHECK_FIELDS, check_post
 from agents.fields import numbers_of, optional_number, parameters, text_of, texts_of, unknown_action
 from agents.ranges import range_pages
-from agents.skills.measures import pearson, spearman, summarise
+from agents.skills.measures import Summary, pearson, spearman, summarise
 from agents.skills.phrases import keyphrases
 from agents.skills.report_model import themes_of
 from agents.skills.sentiment import Judge, by_lexicon, by_model, needs_model
 from agents.skills.tally import Tally, merge, tally_of
-from agents.website import check_part
+from agents.website import PART_FIELDS, check_part
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -37,6 +37,14 @@ class Analysis:
         "aggregate_reviews": "adds up a range of judged reviews to partial sums",
         "check_post": "checks a draft: length, reading ease, repetition, and that its claims trace to passages",
         "check_part": "checks the file of one part of a website",
+    }
+    results: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "sentiment": ("*",),
+        "themes": ("texts", "themes"),
+        "statistics": (*Summary.model_fields, "pearson", "spearman"),
+        "aggregate_reviews": tuple(Tally.model_fields),
+        "check_post": CHECK_FIELDS,
+        "check_part": PART_FIELDS,
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -201,7 +201,9 @@ class Agent(Protocol):
 
     Optional methods, used where they exist: `async on_wake(ctx)`, `async on_sleep(ctx)`. A class attribute
     `actions: Mapping[str, str]` (action -> one line of what it does) becomes its tags in the registry; a class
-    attribute `stateful = True` asks the host to load the state first and commit after each task.
+    attribute `stateful = True` asks the host to load the state first and commit after each task. A class attribute
+    `results: Mapping[str, Collection[str]]` (action -> names of the fields its results may have, `*` for any) lets a
+    template that refers to another field be refused before a job starts; actions that are left out are not judged.
     """
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -61,6 +61,12 @@ class _Checked(_Drafted):
     """What earlier posts of the job say already, where it is too much."""
 
 
+GATHERED_FIELDS: Final = tuple(_Gathered.model_fields)
+DRAFT_FIELDS: Final = tuple(_Drafted.model_fields)
+CHECK_FIELDS: Final = tuple(_Checked.model_fields)
+FINISHED_FIELDS: Final = tuple(Finished.model_fields)
+"""Fields of the result of each action on one post."""
+
 M = TypeVar("M", bound=Frozen)
 
 

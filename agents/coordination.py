@@ -21,7 +21,7 @@ from agents.skills.report import (
 )
 from agents.skills.tally import Tally, merge, parse_tally
 from agents.skills.wording import Wording, worded
-from agents.website import assemble_site, plan_part, return_part
+from agents.website import PART_FIELDS, assemble_site, plan_part, return_part
 from colony.errors import BadInput
 
 MOST_TASKS: Final = 1_000
@@ -46,6 +46,17 @@ class Coordination:
         "plan_part": "plans one part of a website from its brief",
         "return_part": "sends a part of a website that failed its checks back to its author",
         "assemble_site": "puts the parts of a website together and sums up what its checks found",
+    }
+    results: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "plan": ("kind", "tasks", "by_type"),
+        "discuss": ("item", "decision", "turns", "transcript"),
+        "merge": ("kind", "count", "numbers", "values", "rows"),
+        "merge_reviews": ("kind", "report"),
+        "assemble_posts": ("kind", "range", "collection", "held", "most_alike"),
+        "write_report": ("kind", "markdown"),
+        "plan_part": PART_FIELDS,
+        "return_part": PART_FIELDS,
+        "assemble_site": ("kind", "range", "report"),
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -10,13 +10,15 @@ from pydantic import Field
 from agents.base import AgentContext, AgentResult, AgentTask, Page
 from agents.fields import optional_number, parameters, text_of, unknown_action
 from agents.skills.hashing import sha256
-from agents.skills.site_checks import answer_facts, failure_facts
+from agents.skills.site_checks import FACTS, answer_facts, failure_facts
 from colony.contracts import Frozen
 from colony.errors import BadInput, DeadlineExceeded, NotPermitted, Unavailable
 
 REMEMBERED: Final = 200
 """Addresses one agent remembers; the one checked longest ago is forgotten first."""
 _DAY: Final = 86_400.0
+_JUDGED: Final = ("status", "seconds", "bytes", "hash", "first_seen", "certificate_days")
+"""What an answer adds to a finding; one that never came has none of it."""
 
 
 class _Check(Frozen):
@@ -38,6 +40,11 @@ class Monitoring:
         "check_http": "checks status, latency, content and certificate of an address, and whether it changed",
         "check_site": "looks at a site once and says what it found: status, latency, content, keyword, certificate",
         "forget": "drops what is remembered of an address",
+    }
+    results: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "check_http": ("url", "checked", "up", "changed", "problems", "failures", *_JUDGED),
+        "check_site": FACTS,
+        "forget": ("url", "forgotten"),
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -27,6 +27,11 @@ class Probe:
         "echo": "returns the payload and who handled it",
         "wait": "waits the parameter `seconds` (0 to 60), and returns from when until when it did",
     }
+    results: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "noop": ("n",),
+        "echo": ("echo", "agent"),
+        "wait": ("began", "ended"),
+    }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
         """See `agents.base.Agent`."""

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Final
 from pydantic import Field, model_validator
 
 from agents.base import AgentContext, AgentResult, AgentTask
-from agents.content import draft_post, revise_post
+from agents.content import DRAFT_FIELDS, FINISHED_FIELDS, draft_post, revise_post
 from agents.fields import optional_number, parameters, text_of, texts_of, unknown_action
 from agents.skills.chunks import chunk_text
 from agents.skills.hashing import content_hash, near_duplicates
 from agents.skills.phrases import keyphrases
 from agents.skills.text import clean_text, sentences
-from agents.website import build_part, mend_part
+from agents.website import PART_FIELDS, build_part, mend_part
 from colony.contracts import Frozen
 from colony.errors import BadInput
 
@@ -65,6 +65,17 @@ class Processing:
         "revise_post": "drafts a post that failed its checks once more, with the reasons",
         "build_part": "writes the file of one part of a website",
         "mend_part": "writes a part of a website once more, with what its checks found",
+    }
+    results: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "clean_review": ("id", "text", "hash", "rating", "date", "line"),
+        "clean": ("text", "hash", "sentences"),
+        "deduplicate": ("kept", "groups", "duplicates"),
+        "chunk": ("chunks",),
+        "extract": (*_PATTERNS, "phrases"),
+        "draft_post": DRAFT_FIELDS,
+        "revise_post": FINISHED_FIELDS,
+        "build_part": PART_FIELDS,
+        "mend_part": PART_FIELDS,
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Final, cast
 from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask
-from agents.content import gather
+from agents.content import GATHERED_FIELDS, gather
 from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.recollection import PASSAGE, note_of, recalled, remember
 from agents.skills.chunks import chunk_text
 from agents.skills.phrases import keyphrases
 from agents.skills.ranking import Hit, Passage, rank, terms
 from agents.skills.text import clean_text, one_line, sentence_spans
-from agents.website import write_copy
+from agents.website import PART_FIELDS, write_copy
 from colony.contracts import Frozen
 from colony.errors import BadInput
 from colony.memory.contracts import Note
@@ -46,6 +46,14 @@ class Research:
         "recall": "finds again what steps of this job with `remember: true` have cited on a query",
         "gather": "finds the passages of a corpus that speak of the topic of a post",
         "write_copy": "words what the brief of a website leaves open on one page",
+    }
+    results: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "search": ("query", "searched", "hits"),
+        "extract": ("query", "searched", "quotes"),
+        "summarise": ("searched", "phrases", "sentences"),
+        "recall": ("query", "hits"),
+        "gather": GATHERED_FIELDS,
+        "write_copy": PART_FIELDS,
     }
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from agents.base import AgentContext, AgentTask
 from agents.fields import parameters, whole_number
@@ -11,6 +11,9 @@ from agents.skills.website_copy import CopyParameters, worded_copy
 from agents.skills.website_parts import Piece, checked, mended, piece_of, plan_piece, value_of, written
 from agents.skills.website_report import KIND, Tally
 from colony.errors import ColonyError
+
+PART_FIELDS: Final = tuple(Piece.model_fields)
+"""Fields of the result of each action on one part."""
 
 _PAGE = 20
 """Parts read at once: each may have a hundred kilobytes."""

@@ -24,7 +24,7 @@ from colony.telemetry.context import kept_trace
 from colony.telemetry.port import OFF, Tracer
 from workflows import names
 from workflows.attributes import attributes_of
-from workflows.catalogue import actions_of
+from workflows.catalogue import actions_of, results_of
 from workflows.contracts import (
     CancelJob,
     CloseJob,
@@ -52,6 +52,7 @@ from workflows.opening import (
 )
 from workflows.policies import FIRST_BATCH, IO_SECONDS
 from workflows.reporting import artifacts_of
+from workflows.result_fields import check_fields
 from workflows.retrying import RetryInput, carried, origin_of, retry_of
 from workflows.templates import templates_of
 from workflows.values import value_at
@@ -90,6 +91,8 @@ class IoActivities:
         deployment in them.
         """
         self._actions = actions_of(config)
+        self._results = results_of(config)
+        self._types = frozenset(config.fleet.types)
         self._attributes = frozenset(attributes)
         self._deployment = deployment
         self._dispatching = dispatching
@@ -137,10 +140,11 @@ class IoActivities:
         job, values = parse_input(text, template)
         values = await asyncio.to_thread(resolved_paths, values, template.inputs, self._roots)
         steps = plan_steps(job, template, values)
-        check_calls(name, templates)
+        check_calls(name, templates, steps)
         check_actions(steps, self._actions)
+        check_fields(steps, self._results, templates)
         if self._fleet is not None:
-            check_agents(steps, await self._fleet.agent_counts())
+            check_agents(steps, await self._fleet.agent_counts(), self._types)
         source = await asyncio.to_thread(pin_source, job, template, self._roots, values)
         check_size(request, name, steps, source)
         if request.parent is not None:

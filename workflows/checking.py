@@ -11,27 +11,28 @@ from colony.errors import BadInput
 from colony.ids import AgentType, Id
 from colony.jobs import StepPlan
 from workflows.inputs import wrong_with
-from workflows.opening import check_actions, check_calls, doers_of
+from workflows.opening import check_actions, check_calls, check_types
+from workflows.result_fields import Results, check_fields
 
 
 def check_template(
-    name: Id, templates: Mapping[Id, TemplateConfig], config: Config, known: Mapping[AgentType, frozenset[str]]
+    name: Id,
+    templates: Mapping[Id, TemplateConfig],
+    config: Config,
+    known: Mapping[AgentType, frozenset[str]],
+    results: Results,
 ) -> tuple[StepPlan, ...]:
-    """The steps of the template, with inputs left open. `known` are the actions of agent types.
+    """The steps of the template, with inputs left open.
 
-    Raises `BadInput` for a template whose jobs would be refused: references, types, actions, calls, defaults.
+    `known` are the actions of agent types, `results` the fields of what comes of them. Raises `BadInput` for a template
+    whose jobs would be refused: references, fields, types, actions, calls, defaults.
     """
     template = templates[name]
     steps = unroll(template)
     check_calls(name, templates)
-    for step in steps:
-        for agent_type, _ in doers_of(step):
-            if agent_type not in config.fleet.types:
-                raise BadInput(
-                    f"Step {step.name!r} needs agents of type {agent_type!r}, which is not configured.",
-                    remedy=f"Types: {', '.join(config.fleet.types)}.",
-                )
+    check_types(steps, config.fleet.types)
     check_actions(steps, known)
+    check_fields(steps, results, templates)
     for field, declared in template.inputs.items():
         problem = "" if declared.default is None else wrong_with(declared.default, declared)
         if problem:

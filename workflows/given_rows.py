@@ -34,11 +34,12 @@ def resolved_paths(
     return resolved
 
 
-def pin_rows(template: TemplateConfig, values: Mapping[str, Any]) -> SourcePin:
+def pin_rows(template: TemplateConfig, values: Mapping[str, Any], roots: Sequence[Path]) -> SourcePin:
     """The source that the load step of the template names, with the inputs in place. Raises `BadInput`.
 
     A list gives a row for each entry, a number so many numbered rows, an object one row, a path the rows of its file
-    or, of a folder, a row for each file below it.
+    or, of a folder, a row for each file below it. Any text is such a path, whatever the type of the input it came by,
+    so it is looked for below the data roots here and nothing else is opened.
     """
     load = template.steps[0]
     rows = with_inputs(load.rows, values, {str(name): each for name, each in template.inputs.items()}, "rows")
@@ -49,7 +50,7 @@ def pin_rows(template: TemplateConfig, values: Mapping[str, Any]) -> SourcePin:
     if isinstance(rows, int):
         return pin_range(RangeSource(range=rows), template)
     if isinstance(rows, str):
-        path = Path(rows)
+        path = _below_roots(rows, roots)
         if not path.is_dir():
             return pin_file(path, template, {})
         rows = _files(path)
@@ -58,9 +59,16 @@ def pin_rows(template: TemplateConfig, values: Mapping[str, Any]) -> SourcePin:
     if not payloads:
         raise BadInput("The list of rows is empty.")
     for at, payload in enumerate(payloads):
-        if len(orjson.dumps(payload)) > MAX_PAYLOAD:
+        if _bytes_of(at, payload) > MAX_PAYLOAD:
             raise BadInput(f"Row {at} has more than {MAX_PAYLOAD:,} bytes.")
     return SourcePin(path="", size=len(payloads), sha256="", format=ROWS, rows=payloads)
+
+
+def _bytes_of(at: int, payload: Mapping[str, Any]) -> int:
+    try:
+        return len(orjson.dumps(payload))
+    except TypeError as error:  # half a surrogate pair, a number of a hundred digits
+        raise BadInput(f"Row {at} cannot be kept: {error}.") from None
 
 
 def _payload(row: Any) -> dict[str, Any]:
@@ -82,9 +90,24 @@ def _files(folder: Path) -> list[dict[str, Any]]:
 
 
 def _below_roots(path: str, roots: Sequence[Path]) -> Path:
-    for root in roots:
-        real = root.resolve()
-        candidate = (real / path).resolve()
-        if candidate.is_dir() and any(candidate.is_relative_to(each.resolve()) for each in roots):
-            return candidate
-    return resolve_source(path, roots)
+    """The file or folder `path` names, symlinks resolved, below a data root. Raises `BadInput`."""
+    try:
+        return _folder(path, roots) or resolve_source(path, roots)
+    except ValueError:  # such as half a surrogate pair, which no file system takes
+        raise BadInput(
+            f"The source {path[:200]!r} is no usable path.", remedy="Name a file below a data root."
+        ) from None
+
+
+def _folder(path: str, roots: Sequence[Path]) -> Path | None:
+    if not path or "\0" in path:
+        return None
+    real_roots = [root.resolve() for root in roots]
+    for root in real_roots:
+        try:
+            candidate = (root / path).resolve()
+            if any(candidate.is_relative_to(each) for each in real_roots) and candidate.is_dir():
+                return candidate
+        except (OSError, RuntimeError):  # a loop of links, a name too long: told by the look for a file
+            return None
+    return None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 from colony.config.templates import TemplateConfig
-from colony.config.unroll import DISCUSS, TemplateInvalid, step_names, unroll
-from colony.config.unroll_parts import Overrides
+from colony.config.unroll import TemplateInvalid, step_names, unroll
+from colony.config.unroll_parts import DISCUSS, Overrides
 from colony.errors import BadInput, NotFound
 from colony.ids import AgentType, Id
-from colony.jobs import JobPlan, SourcePin, StepPlan
+from colony.jobs import CallPlan, JobPlan, SourcePin, StepPlan
 from workflows.contracts import JobInput, OpenJob, RangeSource
 from workflows.given_rows import pin_rows
+from workflows.inputs import check_given
 from workflows.naming import about_file
 from workflows.policies import MAX_INPUT
+from workflows.retrying import FIELD as RETRY
 from workflows.sources import pin_file, pin_range, resolve_source
 
 MAX_DEPTH: Final = 5
@@ -42,7 +44,7 @@ def pin_source(
             raise BadInput(
                 "This template takes its rows from its own inputs.", remedy="Leave out `source` and `tasks`."
             )
-        return pin_rows(template, values)
+        return pin_rows(template, values, roots)
     if job.source is not None and job.tasks is not None:
         raise BadInput("The input names both `source` and `tasks`.", remedy="Leave one out.")
     source = job.source
@@ -107,12 +109,21 @@ def check_depth(request: OpenJob) -> None:
         raise BadInput(f"Jobs call jobs at most {MAX_DEPTH} deep.", remedy="Look for templates that call one another.")
 
 
-def check_calls(name: Id, templates: Mapping[Id, TemplateConfig]) -> None:
-    """Raise `BadInput` if a template calls one that does not exist, or comes to call itself."""
-    _follow(name, templates, ())
+def check_calls(name: Id, templates: Mapping[Id, TemplateConfig], steps: Sequence[StepPlan] | None = None) -> None:
+    """Raise `BadInput` if a template calls one that does not exist, with input it refuses, or comes to call itself.
+
+    `steps` are those of a job of the template, its inputs in place; without them no value of an input is known yet.
+    """
+    _follow(name, templates, (), steps, set())
 
 
-def _follow(name: Id, templates: Mapping[Id, TemplateConfig], above: tuple[Id, ...]) -> None:
+def _follow(
+    name: Id,
+    templates: Mapping[Id, TemplateConfig],
+    above: tuple[Id, ...],
+    steps: Sequence[StepPlan] | None,
+    seen: set[tuple[Id, int]],
+) -> None:
     if name in above:
         raise BadInput(f"The templates {' -> '.join((*above, name))} call one another in a circle.")
     template = templates.get(name)
@@ -122,22 +133,54 @@ def _follow(name: Id, templates: Mapping[Id, TemplateConfig], above: tuple[Id, .
         )
     if len(above) > MAX_DEPTH:
         raise BadInput(f"The templates {' -> '.join(above)} call one another more than {MAX_DEPTH} deep.")
-    for step in _unrolled(template):
+    if (name, len(above)) in seen:
+        return  # or templates that call one another many times would be followed for ever
+    seen.add((name, len(above)))
+    for step in _unrolled(template) if steps is None else steps:
         if step.call is not None:
-            _follow(step.call.template, templates, (*above, name))
+            _follow(step.call.template, templates, (*above, name), None, seen)
+            _check_call(step, step.call, templates[step.call.template], settled=steps is not None)
 
 
-def check_agents(steps: Sequence[StepPlan], counts: Mapping[AgentType, Mapping[int, int]]) -> None:
+def _check_call(step: StepPlan, call: CallPlan, called: TemplateConfig, *, settled: bool) -> None:
+    if RETRY in call.input or RETRY in step.reads:
+        return  # works on the input of the job it goes on with
+    try:
+        check_given(call.input, step.reads, called, settled=settled)
+    except BadInput as error:
+        raise BadInput(f"Step {step.name!r} calls {call.template!r}: {error.message}", remedy=error.remedy) from None
+
+
+def check_agents(
+    steps: Sequence[StepPlan],
+    counts: Mapping[AgentType, Mapping[int, int]],
+    configured: Collection[AgentType] | None = None,
+) -> None:
     """Refuse a job that would wait for agents nobody deployed. `counts`: type -> shard -> agents.
 
-    Raises `BadInput`.
+    A type that is not even among the `configured` ones is told so. Raises `BadInput`.
     """
     for step in steps:
-        if step.agent_type is not None and not sum(counts.get(step.agent_type, {}).values()):
+        for agent_type, _ in doers_of(step):
+            if sum(counts.get(agent_type, {}).values()):
+                continue
+            if configured is not None:
+                check_types([step], configured)
             raise BadInput(
-                f"Step {step.name!r} needs agents of type {step.agent_type!r}, and none is deployed.",
-                remedy=f"Run: .venv/bin/python deploy_agents.py --type {step.agent_type}=20.",
+                f"Step {step.name!r} needs agents of type {agent_type!r}, and none is deployed.",
+                remedy=f"Run: .venv/bin/python deploy_agents.py --type {agent_type}=20.",
             )
+
+
+def check_types(steps: Sequence[StepPlan], configured: Collection[AgentType]) -> None:
+    """Raise `BadInput` for a step whose agents are of a type that is not configured."""
+    for step in steps:
+        for agent_type, _ in doers_of(step):
+            if agent_type not in configured:
+                raise BadInput(
+                    f"Step {step.name!r} needs agents of type {agent_type!r}, which is not configured.",
+                    remedy=f"Types: {', '.join(configured)}.",
+                )
 
 
 def check_actions(steps: Sequence[StepPlan], known: Mapping[AgentType, frozenset[str]]) -> None:
@@ -164,7 +207,9 @@ def doers_of(step: StepPlan) -> list[tuple[AgentType, str]]:
         members: Any = step.parameters.get("members")
         speakers = [*cast("list[Any]", members)] if isinstance(members, list) else []
         for each in [*speakers, step.parameters.get("decides")]:
-            if isinstance(each, dict) and {"agent", "action"} <= each.keys():
+            if isinstance(each, dict):
                 speaker = cast("dict[str, Any]", each)
-                found.append((speaker["agent"], speaker["action"]))
+                agent, action = speaker.get("agent"), speaker.get("action")
+                if isinstance(agent, str) and isinstance(action, str):  # else the discussion itself is refused
+                    found.append((AgentType(agent), action))
     return found

@@ -15,6 +15,12 @@ from colony.errors import (
     TooManyRedirects,
 )
 
+FACTS: Final = (
+    *("site", "answered", "status", "seconds", "bytes", "digest", "certificate_ends", "keyword"),
+    *("problem", "detail"),
+)
+"""Names of all facts: those of an answer, and those of a look that got none."""
+
 _MOST_DETAIL: Final = 300
 
 _PROBLEMS: Final[tuple[tuple[type[ColonyError], str], ...]] = (

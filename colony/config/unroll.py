@@ -9,9 +9,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from colony.config.templates import END, StepConfig, TemplateConfig, TemplateKind, UntilConfig
-from colony.config.unroll_parts import Emitted, Overrides, Scope, approval_of, call_of, rows_of, wait_of, work_of
+from colony.config.unroll_parts import (
+    Emitted,
+    Overrides,
+    Scope,
+    approval_of,
+    call_of,
+    discussion_of,
+    rows_of,
+    wait_of,
+    work_of,
+)
 from colony.errors import BadInput
-from colony.ids import AgentType, Id
+from colony.ids import Id
 from colony.jobs import (
     MAX_STEPS,
     BranchPlan,
@@ -24,8 +34,6 @@ from colony.jobs import (
 )
 
 SKIP: Final = "skip"
-DISCUSS: Final = (AgentType("coordination"), Id("discuss"))
-"""Who leads a discussion, and by which action."""
 
 
 class TemplateInvalid(BadInput):
@@ -45,7 +53,7 @@ def unroll(
 
     `inputs` are the values of its inputs; None only checks. Raises `TemplateInvalid` for the first thing wrong.
     """
-    return _Unroller(template, inputs or {}, overrides or Overrides()).run()
+    return _Unroller(template, inputs, overrides or Overrides()).run()
 
 
 def step_names(template: TemplateConfig) -> list[Id]:
@@ -64,9 +72,10 @@ def _written(
 class _Unroller:
     """Emits steps in order; what is named must be known by then, what is jumped to is looked up at the end."""
 
-    def __init__(self, template: TemplateConfig, inputs: Mapping[str, Any], overrides: Overrides) -> None:
+    def __init__(self, template: TemplateConfig, inputs: Mapping[str, Any] | None, overrides: Overrides) -> None:
         self._template = template
-        self._scope = Scope(inputs, {str(name): each for name, each in template.inputs.items()})
+        declared = {str(name): each for name, each in template.inputs.items()}
+        self._scope = Scope(inputs or {}, declared, settled=inputs is not None)
         self._overrides = overrides
         self._emitted: list[Emitted] = []
         self._where: tuple[str | int, ...] = ()
@@ -149,17 +158,7 @@ class _Unroller:
 
     def _one(self, step: StepConfig) -> None:
         if step.kind is TemplateKind.GROUP:
-            members = [member.model_dump(mode="json") for member in step.members]
-            decides = None if step.decides is None else step.decides.model_dump(mode="json")
-            settings = {"members": members, "turns": step.turns, "decides": decides}
-            step = step.model_copy(
-                update={
-                    "kind": TemplateKind.MAP,
-                    "agent": step.agent or DISCUSS[0],
-                    "action": DISCUSS[1],
-                    "parameters": {**step.parameters, **settings},
-                }
-            )
+            step = discussion_of(step)
         emitted = self._emit(step, StepKind(step.kind.value))
         number = emitted.plan.number
         if step.hand_off is None:

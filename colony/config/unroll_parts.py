@@ -9,12 +9,27 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from colony.config.references import step_reference, with_inputs
-from colony.config.templates import InputReference, Reference, StepConfig, TemplateConfig, UntilConfig
+from colony.config.templates import InputReference, Reference, StepConfig, TemplateConfig, TemplateKind, UntilConfig
 from colony.errors import BadInput
+from colony.ids import AgentType, Id
 from colony.jobs import ApprovalPlan, CallPlan, StepKind, StepPlan, StepSource, ValueRef, WaitPlan
 
 LONGEST_WAIT: Final = 366 * 86_400.0
 """Most seconds a step may wait."""
+
+DISCUSS: Final = (AgentType("coordination"), Id("discuss"))
+"""Who leads a discussion, and by which action."""
+
+TURN_SECONDS: Final = 10.0
+"""Time for one contribution to a discussion, unless its parameter `turn_seconds` says otherwise."""
+
+_SPARE_SECONDS: Final = 10.0
+"""What a discussion is given beyond its turns."""
+
+_LARGE: Final = 1e9
+
+_LONGEST_TASK: Final = 3_600.0
+"""Most seconds of a task that a step may ask for."""
 
 _VALUED: Final = frozenset({StepKind.MAP, StepKind.REDUCE, StepKind.APPROVE, StepKind.CALL})
 
@@ -46,9 +61,11 @@ class Emitted:
 class Scope:
     """What may be named at this point of a template."""
 
-    def __init__(self, inputs: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], declared: Mapping[str, Any], *, settled: bool) -> None:
         self.inputs = inputs
         self.declared = declared
+        self.settled = settled
+        """Whether the values of the inputs are those of a job; else the template is only looked at."""
         self.known: dict[str, tuple[StepSource, ...]] = {}
         """Name of a step -> where its outcomes are, latest copy first."""
         self.kinds: dict[int, StepKind] = {}
@@ -110,7 +127,7 @@ def work_of(step: StepConfig, scope: Scope, overrides: Overrides, what: str) -> 
         "reads": {name: reference for name, reference in reads.items() if name not in given},
         "group": step.group,
         "attempts": step.attempts,
-        "task_seconds": step.task_seconds,
+        "task_seconds": _task_seconds(step, {**parameters, **given}, what),
         "error_budget": step.error_budget,
         "parallel": overrides.parallel or step.parallel,
         "batch": step.batch,
@@ -119,16 +136,52 @@ def work_of(step: StepConfig, scope: Scope, overrides: Overrides, what: str) -> 
     }
 
 
+def discussion_of(group: StepConfig) -> StepConfig:
+    """The map that a group is."""
+    members = [member.model_dump(mode="json") for member in group.members]
+    decides = None if group.decides is None else group.decides.model_dump(mode="json")
+    settings = {"members": members, "turns": group.turns, "decides": decides}
+    update = {
+        "kind": TemplateKind.MAP,
+        "agent": group.agent or DISCUSS[0],
+        "action": DISCUSS[1],
+        "parameters": {**group.parameters, **settings},
+    }
+    return group.model_copy(update=update)
+
+
+def _task_seconds(step: StepConfig, parameters: Mapping[str, Any], what: str) -> float:
+    """The time limit of a task. That of a discussion has room for all its turns, unless the step says another one."""
+    turns: Any = parameters.get("turns")
+    seconds: Any = parameters.get("turn_seconds", TURN_SECONDS)
+    if step.action != DISCUSS[1] or not (_is_number(turns) and _is_number(seconds)):
+        return step.task_seconds  # the discussion itself says what is wrong with them
+    asked = seconds * (turns + (parameters.get("decides") is not None))
+    if asked < step.task_seconds:
+        return step.task_seconds
+    wanted = float(asked + _SPARE_SECONDS)
+    if step.task_seconds == StepConfig.model_fields["task_seconds"].default and wanted <= _LONGEST_TASK:
+        return wanted
+    raise BadInput(
+        f"{what} may talk for {asked:g} s, and its task_seconds are {step.task_seconds:g}",
+        remedy=f"Give task_seconds: {wanted:g} (at most {_LONGEST_TASK:g}), fewer turns or less turn_seconds.",
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LARGE
+
+
 def wait_of(step: StepConfig, scope: Scope, what: str) -> WaitPlan:
     """How long, or until when."""
     seconds, until = _given(step.seconds, scope, what), _given(step.until, scope, what)
     if step.seconds is not None:
         if seconds is None:
-            return WaitPlan(seconds=0.0)
+            return WaitPlan(seconds=_unknown(step.seconds, scope, what))
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_WAIT:
             raise BadInput(f"{what} waits 0 to {LONGEST_WAIT:.0f} seconds")
         return WaitPlan(seconds=float(seconds))
-    return WaitPlan(until=0.0 if until is None else _moment(until, what))
+    return WaitPlan(until=_unknown(step.until, scope, what) if until is None else _moment(until, what))
 
 
 def approval_of(step: StepConfig, scope: Scope, what: str) -> ApprovalPlan:
@@ -159,6 +212,14 @@ def _given(value: Any, scope: Scope, what: str) -> Any:
     if isinstance(value, InputReference):
         return scope.filled({"$input": value.input}, what)
     return value
+
+
+def _unknown(value: object, scope: Scope, what: str) -> float:
+    """What stands for a time that only a job can tell; a job that does not is refused, it would not wait at all."""
+    if scope.settled:
+        name = value.input if isinstance(value, InputReference) else "none"
+        raise BadInput(f"{what} waits for as long as the input {name!r} says, which is missing", remedy="Hand it in.")
+    return 0.0
 
 
 def _moment(text: object, what: str) -> float:

@@ -57,10 +57,10 @@ def check(
     file: File = None,
     as_json: Json = False,
 ) -> None:
-    """Check templates and print the plan of each: references, loops, agent types, actions, called templates."""
+    """Check templates and print the plan of each: references, fields, loops, agent types, actions, calls."""
     from colony.errors import BadInput, NotFound
     from colony.ids import Id
-    from workflows.catalogue import actions_of
+    from workflows.catalogue import actions_of, results_of
     from workflows.checking import check_template
     from workflows.templates import BUILT_IN_TEMPLATES
 
@@ -72,11 +72,11 @@ def check(
         if what not in config.workflows:
             raise NotFound(f"There is no template {what[:80]!r}.", remedy="`colony templates` lists them.")
         names = [Id(what)]
-    known = actions_of(config)
+    known, results = actions_of(config), results_of(config)
     plans: dict[str, tuple[StepPlan, ...]] = {}
     for name in names:
         try:
-            plans[name] = check_template(name, config.workflows, config, known)
+            plans[name] = check_template(name, config.workflows, config, known, results)
         except BadInput as error:
             raise BadInput(f"Template {name}: {error.message}", remedy=error.remedy) from None
     if as_json:

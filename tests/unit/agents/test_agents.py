@@ -33,6 +33,13 @@ async def test_built_in_types_load_and_refuse_what_they_do_not_know(agent_type: 
         await run(agent, task("sing", {}))
 
 
+@pytest.mark.parametrize("agent_type", sorted(BUILTIN))
+def test_every_action_declares_the_fields_of_its_results(agent_type: str) -> None:
+    kind: Any = load_agent_class(BUILTIN[agent_type], ("agents",))
+    assert kind.results.keys() == kind.actions.keys()
+    assert all(fields for fields in kind.results.values())
+
+
 @pytest.mark.parametrize("agent_type", sorted(set(BUILTIN) - {"probe"}))
 async def test_every_action_refuses_an_empty_payload_by_field(agent_type: str) -> None:
     kind = load_agent_class(BUILTIN[agent_type], ("agents",))

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.skills.discussion import Discussion
 from colony.config.templates import TemplateConfig
 from colony.config.unroll import TemplateInvalid, unroll
+from colony.config.unroll_parts import TURN_SECONDS, Overrides
 from colony.config.yaml_lines import parse_document
 from colony.jobs import JobPlan, StepKind, StepPlan
 
@@ -142,6 +144,50 @@ def test_inputs_stand_anywhere_in_parameters() -> None:
         {"t": ["u"]},
     )
     assert found[1].parameters == {"x": [1, {"y": ["u"]}]}
+
+
+def group(more: str, given: dict[str, Any] | None = None) -> StepPlan:
+    text = f"- {{name: g, kind: group, over: load, members: [{{{WORK}}}], {more}}}"
+    return unroll(template(text, "{t: {type: number}}"), None, Overrides(parameters={"g": given or {}}))[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds"),
+    [
+        ("turns: 4", 60),
+        (f"turns: 5, decides: {{{WORK}}}", 70),
+        ("turns: 50", 510),
+        ("turns: 4, parameters: {turn_seconds: 100}", 410),
+        ("turns: 4, parameters: {turn_seconds: {$input: t}}", 60),
+        ("turns: 4, task_seconds: 50", 50),
+        ("turns: 2, parameters: {turn_seconds: soon}", 60),
+        (f"turns: 2, parameters: {{turn_seconds: 1{'0' * 400}}}", 60),
+    ],
+)
+def test_a_discussion_has_time_for_all_its_turns(more: str, seconds: float) -> None:
+    assert group(more).task_seconds == seconds
+
+
+def test_a_discussion_that_could_never_end_in_time_is_refused() -> None:
+    for more in ("turns: 4, task_seconds: 40", "turns: 40, parameters: {turn_seconds: 600}"):
+        with pytest.raises(TemplateInvalid, match=r"may talk for .* s, and its task_seconds are"):
+            group(more)
+    with pytest.raises(TemplateInvalid, match="may talk for 400 s, and its task_seconds are 70"):
+        group("turns: 4, task_seconds: 70", {"turn_seconds": 100})
+    assert group("turns: 4", {"turn_seconds": 100}).task_seconds == 410
+
+
+def test_the_time_of_a_turn_is_the_one_that_agents_take() -> None:
+    assert Discussion.model_fields["turn_seconds"].default == TURN_SECONDS
+
+
+def test_a_wait_for_an_input_needs_the_input_in_a_job_only() -> None:
+    for field, kind, good in (("seconds", "number", 5), ("until", "string", "2030-01-31")):
+        waits = template(f"- {{name: w, kind: wait, {field}: {{$input: long}}}}", f"{{long: {{type: {kind}}}}}")
+        unroll(waits)
+        unroll(waits, {"long": good})
+        with pytest.raises(TemplateInvalid, match="input 'long' says, which is missing"):
+            unroll(waits, {"long": None})
 
 
 _STEP = st.sampled_from(["map", "reduce", "chain", "wait", "approve", "branch", "loop"])

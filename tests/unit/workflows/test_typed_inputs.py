@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from colony.config.templates import RESERVED, InputConfig, TemplateConfig
 from colony.errors import BadInput
 from colony.ids import Id
+from colony.jobs import SourcePin
 from workflows.contracts import JobInput
 from workflows.given_rows import pin_rows, resolved_paths
 from workflows.inputs import input_values, parse_input
@@ -40,6 +41,9 @@ def test_values_and_defaults_are_told_apart_from_what_every_job_may_be_given() -
         ({"type": "integer"}, True, "is true or false, not a whole number"),
         ({"type": "integer"}, 1.5, "is a number"),
         ({"type": "number", "maximum": 2}, 3, "is 3, more than 2"),
+        ({"type": "number"}, 10**400, "is a number too large"),
+        ({"type": "integer", "maximum": 2}, 10**400, "is a number too large"),
+        ({"type": "number"}, float("nan"), "not a number"),
         ({"type": "string", "minimum": 1}, "", "has a length of 0, less than 1"),
         ({"type": "string", "choices": ["a", "b"]}, "c", "is none of a, b"),
         ({"type": "list", "maximum": 1}, [1, 2], "length of 2"),
@@ -67,16 +71,21 @@ def test_no_value_raises_anything_but_bad_input(values: dict[str, Any]) -> None:
 
 def test_rows_come_from_lists_numbers_objects_files_and_folders(tmp_path: Path) -> None:
     here = template({"$input": "given"}, given={"type": "list"})
-    assert pin_rows(here, {"given": [{"a": 1}, "b"]}).rows == ({"a": 1}, {"value": "b"})
-    assert pin_rows(here, {"given": {"a": 1}}).rows == ({"a": 1},)
-    assert (pin_rows(here, {"given": 7}).format, pin_rows(here, {"given": 7}).size) == ("range", 7)
+
+    def pinned(given: Any) -> SourcePin:
+        return pin_rows(here, {"given": given}, [tmp_path])
+
+    assert pinned([{"a": 1}, "b"]).rows == ({"a": 1}, {"value": "b"})
+    assert pinned({"a": 1}).rows == ({"a": 1},)
+    assert (pinned(7).format, pinned(7).size) == ("range", 7)
     (tmp_path / "f.csv").write_text("a,b\n1,2\n")
-    assert pin_rows(here, {"given": str(tmp_path / "f.csv")}).format == "csv"
+    assert pinned(str(tmp_path / "f.csv")).format == "csv"
+    assert pinned("f.csv").path == str(tmp_path / "f.csv")
     (tmp_path / ".hidden").write_text("x")
-    assert [row["name"] for row in pin_rows(here, {"given": str(tmp_path)}).rows] == ["f.csv"]
-    for wrong in (None, [], 0, True):
+    assert [row["name"] for row in pinned(str(tmp_path)).rows] == ["f.csv"]
+    for wrong in (None, [], 0, True, [{"a": 10**30}], ["\ud800"]):
         with pytest.raises(BadInput):
-            pin_rows(here, {"given": wrong})
+            pinned(wrong)
 
 
 def test_paths_stay_below_the_data_roots(tmp_path: Path) -> None:
