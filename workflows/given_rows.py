@@ -15,12 +15,14 @@ from colony.errors import BadInput
 from colony.ids import Id
 from colony.jobs import SourcePin
 from workflows.contracts import RangeSource
+from workflows.source_folder import files_below, pin_folder
 from workflows.sources import pin_file, pin_range, resolve_source
 
 ROWS: Final = "rows"
 """Format of a source whose rows stand in the plan."""
 
-MOST_FILES: Final = 10_000
+_LISTED: Final = 10_000
+"""Characters of names up to which the files of a folder stand in the plan."""
 
 
 def resolved_paths(
@@ -53,7 +55,9 @@ def pin_rows(template: TemplateConfig, values: Mapping[str, Any], roots: Sequenc
         path = _below_roots(rows, roots)
         if not path.is_dir():
             return pin_file(path, template, {})
-        rows = _files(path)
+        rows = files_below(path)
+        if sum(len(row["path"]) + len(row["name"]) for row in rows) > _LISTED:
+            return pin_folder(path)
     listed = cast("list[Any]", rows) if isinstance(rows, list) else [rows]
     payloads = tuple(_payload(row) for row in listed)
     if not payloads:
@@ -73,20 +77,6 @@ def _bytes_of(at: int, payload: Mapping[str, Any]) -> int:
 
 def _payload(row: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", row) if isinstance(row, dict) else {"value": row}
-
-
-def _files(folder: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.is_symlink() or not path.is_file() or any(part.startswith(".") for part in relative.parts):
-            continue
-        found.append({"path": str(path), "name": str(relative), "bytes": path.stat().st_size})
-        if len(found) > MOST_FILES:
-            raise BadInput(f"The folder {folder.name!r} holds more than {MOST_FILES:,} files.")
-    if not found:
-        raise BadInput(f"The folder {folder.name!r} holds no files.")
-    return found
 
 
 def _below_roots(path: str, roots: Sequence[Path]) -> Path:

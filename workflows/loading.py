@@ -18,6 +18,7 @@ from workflows.contracts import TakeFrom
 from workflows.given_rows import ROWS
 from workflows.naming import about_file
 from workflows.retrying import taken_over
+from workflows.source_folder import FOLDER, folder_rows
 from workflows.sources import read_rows
 
 _PAGE: Final = 1_000
@@ -78,7 +79,10 @@ async def _rows(plan: JobPlan, step: StepPlan, bad: list[BadRow]) -> AsyncIterat
     if plan.source.format == ROWS:
         yield [(seq, orjson.dumps(row)) for seq, row in enumerate(plan.source.rows)]
         return
-    chunks = read_rows(plan.source, [str(name) for name in step.parameters.get("optional", [])], bad)
+    if plan.source.format == FOLDER:
+        chunks = folder_rows(plan.source)
+    else:
+        chunks = read_rows(plan.source, [str(name) for name in step.parameters.get("optional", [])], bad)
     while chunk := await asyncio.to_thread(next, chunks, None):
         yield chunk
 
