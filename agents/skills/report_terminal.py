@@ -13,11 +13,15 @@ from rich.text import Text
 
 from agents.skills.report_model import ReviewReport, RunFacts, Theme, shares
 from agents.skills.text import one_line
+from agents.skills.timeline import Timeline, stretch_name
 
 _COLOURS: Final = {"positive": "green", "neutral": "bright_black", "negative": "red"}
 _WIDTH: Final = 78
 _BAR: Final = 44
 _THEME_BAR: Final = 24
+_HEIGHTS: Final = "▁▂▃▄▅▆▇█"
+_LONGEST_LINE: Final = 70
+"""Of more stretches the last ones are shown."""
 
 
 def render_terminal(report: ReviewReport, run: RunFacts) -> RenderableType:
@@ -27,6 +31,8 @@ def render_terminal(report: ReviewReport, run: RunFacts) -> RenderableType:
         if report.summary:
             parts += [Text(), Text(report.summary), Text(f"by the language model {report.summary_by}", "dim")]
         parts += [Text(), _split(report)]
+        if report.trend is not None and report.trend.tells:
+            parts += [Text(), _trend(report.trend)]
         if report.themes:
             parts += [Text(), _themes(report.top_themes(8))]
         parts += [Text(), *_quotes(report)]
@@ -60,6 +66,19 @@ def _split(report: ReviewReport) -> Table:
             Text(label, style=colour), bar, f"{share[label]:.1f}%", Text(f"{report.labels.get(label, 0):,}", "dim")
         )
     return table
+
+
+def _trend(timeline: Timeline) -> Text:
+    """The mean scores in a line, from the lowest to the highest; a point where there are no reviews."""
+    shown = timeline.stretches[-_LONGEST_LINE:]
+    means = [each.mean for each in shown]
+    known = [mean for mean in means if mean is not None] or [0.0]
+    low, spread = min(known), max(known) - min(known) or 1.0
+    top = len(_HEIGHTS) - 1
+    line = "".join("·" if mean is None else _HEIGHTS[round((mean - low) / spread * top)] for mean in means)
+    first, last = (stretch_name(shown[at].start, timeline.unit) for at in (0, -1))
+    words = f"score by {timeline.unit}, {first} to {last}, {low:+.2f} to {max(known):+.2f}"
+    return Text.assemble((words, "dim"), "\n", line)
 
 
 def _themes(themes: Sequence[Theme]) -> Table:

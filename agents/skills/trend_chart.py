@@ -11,13 +11,15 @@ from agents.skills.report_charts import WIDE, draw_line, draw_rect, draw_svg, dr
 from agents.skills.timeline import Stretch, Timeline, Unit, stretch_name
 
 _LEFT: Final = 48.0
-_TOP: Final = 12.0
-_MIDDLE: Final = 190.0
+_TOP: Final = 26.0
+_MIDDLE: Final = 200.0
 """Where the panel of the line ends."""
-_BARS: Final = 222.0
-_BOTTOM: Final = 300.0
+_BARS: Final = 240.0
+_BOTTOM: Final = 316.0
 _LEAST_RANGE: Final = 0.4
 _MOST_LABELS: Final = 10
+_LARGE_DOTS: Final = 60
+"""More stretches than this have small ones."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -43,6 +45,7 @@ def _scores(stretches: Sequence[Stretch], unit: Unit, across: Callable[[int], fl
     def up(score: float) -> float:
         return _MIDDLE - (score - low) / (high - low) * (_MIDDLE - _TOP)
 
+    yield draw_text(_LEFT, _TOP - 10, "mean score", "small")
     for number in range(round((high - low) / tick) + 1):
         score = round(low + number * tick, 2)
         yield draw_line(_LEFT, up(score), WIDE, up(score))
@@ -51,11 +54,12 @@ def _scores(stretches: Sequence[Stretch], unit: Unit, across: Callable[[int], fl
         places = [f"{across(index):.1f},{up(each.mean or 0.0):.1f}" for index, each in run]
         if seen and len(places) > 1:
             yield f'<polyline class="course" points="{" ".join(places)}"/>'
+    radius = 4 if len(stretches) <= _LARGE_DOTS else 2.5
     for index, each in enumerate(stretches):
         if each.mean is not None:
             tip = f"{stretch_name(each.start, unit)}: {each.mean:+.2f} in {each.reviews:,} reviews"
             yield (
-                f'<circle class="{tone(each.mean)}" cx="{across(index):.1f}" cy="{up(each.mean):.1f}" r="4">'
+                f'<circle class="{tone(each.mean)}" cx="{across(index):.1f}" cy="{up(each.mean):.1f}" r="{radius}">'
                 f"<title>{tip}</title></circle>"
             )
 
@@ -75,6 +79,7 @@ def score_range(means: Sequence[float]) -> tuple[float, float, float]:
 def _counts(stretches: Sequence[Stretch], unit: Unit, across: Callable[[int], float], step: float) -> Iterator[str]:
     most = max((each.reviews for each in stretches), default=0) or 1
     width = max(1.0, min(step - 2, 46.0))
+    yield draw_text(_LEFT, _BARS - 10, "reviews", "small")
     yield draw_line(_LEFT, _BOTTOM, WIDE, _BOTTOM, "axis")
     yield draw_line(_LEFT, _BARS, WIDE, _BARS)
     yield draw_text(_LEFT - 8, _BARS + 4, f"{most:,}", "small", "end")

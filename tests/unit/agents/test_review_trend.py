@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import io
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from agents.processing import clean_review
 from agents.skills import trend
 from agents.skills.report import ReviewReport, RunFacts, parse_report, render_html, render_markdown, report_of
+from agents.skills.report_terminal import render_terminal
 from agents.skills.review_dates import ReadDate, read_date
 from agents.skills.tally import Tally, merge, parse_tally, tally_of
 from agents.skills.timeline import MOST_MONTHS, Timeline, timeline_of
@@ -149,6 +152,10 @@ def test_the_report_shows_a_trend_only_where_there_are_dates() -> None:
     assert "1 have one that was not" in markdown
     assert 'aria-label="Mean score and number of reviews by month"' in page
     assert "Sep 2024: -0.60 in 1 reviews" in page
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(render_terminal(dated, RunFacts()))
+    assert "█·······▁" in stream.getvalue()
+    assert "score by month, Jan 2024 to Sep 2024, -0.60 to +0.80" in stream.getvalue()
     undated = report_of(tally_of([{"text": "a", "compound": 0.5}]))
     assert undated.trend is None
     assert "Over time" not in render_markdown(undated, RunFacts()) + render_html(undated, RunFacts())
