@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from colony.errors import BadInput, NotFound
 from control.cli import build_app
 
-RIGHT = {
+RIGHT: dict[str, Any] = {
     "description": "Counts.",
     "inputs": {"rounds": {"type": "integer", "default": 2}},
     "steps": [
