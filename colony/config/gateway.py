@@ -80,8 +80,9 @@ class LimitsConfig(Section):
 class CacheConfig(Section):
     """Answers kept for equal requests. Only deterministic requests are cached, or those that ask for it."""
 
-    max_mb: int = Field(default=64, ge=0, le=100_000)
-    """Memory for answers; 0 switches the cache off."""
+    max_mb: int | None = Field(default=None, ge=0, le=100_000)
+    """Memory for answers in one replica of the gateway; 0 switches the cache off. None for a sixteenth of the size of
+    `/dev/shm`, at least 8 and at most 64."""
     max_entry_kb: int = Field(default=256, ge=1)
     """Larger answers are not kept."""
     max_age: float = Field(default=3600.0, gt=0)
@@ -111,12 +112,12 @@ class BreakerConfig(Section):
 
 
 class BatchConfig(Section):
-    """Batches where the backend takes true ones: embeddings and lists of prompts."""
+    """Batches where the backend takes true ones: embeddings, classification and lists of prompts."""
 
     size: int = Field(default=32, ge=1, le=256)
-    """Most inputs of one batch."""
-    wait: float = Field(default=0.005, ge=0, le=1)
-    """Longest wait for others, in seconds."""
+    """Most inputs of one batch. So many calls that go out together take one slot; a call of more inputs goes alone."""
+    wait: float = Field(default=0.02, ge=0, le=1)
+    """Longest wait for others, in seconds. A call beside which none like it is under way does not wait."""
 
 
 class ReplicasConfig(Section):

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
+from ray_app.gateway.contracts import Kind
 from ray_app.gateway.slots import Replica
 
 
-def choose(replicas: Iterable[Replica], prefix: int, avoid: Collection[str], now: float) -> Replica | None:
-    """The replica to call; None when none is free.
+def choose(
+    replicas: Iterable[Replica], prefix: int, avoid: Collection[str], now: float, joins: Kind | None = None
+) -> Replica | None:
+    """The replica to call; None when none is free. `joins` is the kind of a call that goes out with others.
 
     Free is what is up, not draining, not paused, has room and is not in `avoid`. The one with the least outstanding
     work wins, work of others included; among those about as busy, the one this prefix always goes to (its cache holds
     it), and without a prefix the one called least.
     """
-    free = [replica for replica in replicas if replica.free(now) and replica.name not in avoid]
+    free = [replica for replica in replicas if replica.free(now, joins) and replica.name not in avoid]
     if len(free) < 2:
         return free[0] if free else None
     work = {replica.name: replica.outstanding(now) / replica.slots for replica in free}

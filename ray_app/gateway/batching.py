@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from colony.config.gateway import BackendConfig
+from colony.config.gateway import BackendConfig, BackendKind, BatchConfig
 from colony.errors import ColonyError, DeadlineExceeded, Overloaded, TruncatedAnswer
 from colony.ids import Id
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
-from ray_app.gateway.joining import join_key, joined, taken_apart
+from ray_app.gateway.joining import inputs_of, join_key, joined, portions, taken_apart, takes_joined
 from ray_app.gateway.ports import Backend, Gate
 
 Done = Body | ColonyError
@@ -24,12 +24,16 @@ Collect = Callable[[Many], One]
 class BatchedBackend:
     """A `Backend` over another one."""
 
-    def __init__(self, inner: Backend, collect: Collect, sizes: Counter[int], *, prompts: bool) -> None:
-        """`sizes` counts how many calls went out together; `prompts` is whether lists of prompts are joined."""
+    def __init__(
+        self, inner: Backend, kind: BackendKind, collect: Collect, sizes: Counter[int], config: BatchConfig
+    ) -> None:
+        """`kind` is that of the server; `sizes` counts how many calls went out together."""
         self._inner = inner
-        self._prompts = prompts
+        self._kind: BackendKind = kind
         self._sizes = sizes
+        self._most = config.size
         self._one = collect(self._many)
+        self._under_way = 0
 
     @property
     def name(self) -> str:
@@ -37,10 +41,17 @@ class BatchedBackend:
         return self._inner.name
 
     async def answer(self, call: BackendCall) -> Body:
-        """See `Backend`. Waits a moment for other calls it can go with."""
-        if join_key(call) is None or (call.kind is Kind.COMPLETION and not self._prompts):
+        """See `Backend`. Waits a moment for other calls it can go with, unless none is under way."""
+        if not takes_joined(call.kind, self._kind) or join_key(call) is None or inputs_of(call) >= self._most:
             return await self._inner.answer(call)
-        done = await self._one(call)
+        self._under_way += 1
+        try:
+            if self._under_way == 1:  # who asks one thing after another must not wait for company that never comes
+                self._sizes[1] += 1
+                return await self._inner.answer(call)
+            done = await self._one(call)
+        finally:
+            self._under_way -= 1
         if isinstance(done, ColonyError):
             raise done
         return done
@@ -73,10 +84,15 @@ class BatchedBackend:
         groups: dict[bytes, list[int]] = defaultdict(list)
         for at, call in enumerate(calls):
             groups[join_key(call) or b""].append(at)
-        together = await asyncio.gather(*(self._group([calls[at] for at in group]) for group in groups.values()))
+        parts = [
+            [group[at] for at in places]
+            for group in groups.values()
+            for places in portions([calls[at] for at in group], self._most)
+        ]
+        together = await asyncio.gather(*(self._group([calls[at] for at in part]) for part in parts))
         found: dict[int, Done] = {}
-        for group, some in zip(groups.values(), together, strict=True):
-            found.update(zip(group, some, strict=True))
+        for part, some in zip(parts, together, strict=True):
+            found.update(zip(part, some, strict=True))
         return [found[at] for at in range(len(calls))]
 
     async def _group(self, calls: list[BackendCall]) -> Sequence[Done]:
@@ -124,10 +140,11 @@ def batched(
     plan: Mapping[Id, BackendConfig],
     collect: Collect,
     sizes: Counter[int],
+    config: BatchConfig,
 ) -> dict[str, Sequence[Backend]]:
-    """All backends, with small calls joined where the server takes true batches (Ollama takes embeddings only)."""
+    """All backends, with small calls joined where the server takes true batches."""
     return {
-        name: [BatchedBackend(one, collect, sizes, prompts=plan[Id(name)].kind != "ollama") for one in found]
+        name: [BatchedBackend(one, plan[Id(name)].kind, collect, sizes, config) for one in found]
         for name, found in backends.items()
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -16,6 +18,27 @@ from ray_app.gateway.contracts import Body
 _SLOT: Final = 256
 """Bytes an entry costs besides the objects it holds: its place in the ordered dictionary, and what the allocator
 rounds up. Measured right after the dictionary has grown, when it is largest."""
+
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- only its size is asked for
+_SHARE: Final = 16
+_BOUNDS: Final = (8, 64)
+"""Share of `/dev/shm` that the cache takes where nothing is configured, and the MiB it takes at least and at most: more
+would not leave the gateway below 400 MB."""
+
+
+def shared_memory_mb(folder: Path = SHARED_MEMORY) -> int:
+    """MiB that `/dev/shm` may hold: what a container's owner says of the memory to share. 0 where there is none."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_blocks * found.f_frsize // 2**20
+
+
+def cache_mb(config: CacheConfig, shared: int) -> int:
+    """MiB the cache may take: what is configured, else a share of `shared`. Pure."""
+    least, most = _BOUNDS
+    return max(least, min(most, shared // _SHARE)) if config.max_mb is None else config.max_mb
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +99,13 @@ class CacheCounts:
 class AnswerCache:
     """Least recently used out first, by bytes; nothing older than `max_age`.
 
-    Memory only; `kept_cache.answer_cache` adds the ledger.
+    Memory only, the least of it where nothing is configured; `kept_cache.answer_cache` adds the ledger.
     """
 
     def __init__(self, config: CacheConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._most = config.max_mb * 1024 * 1024
+        self._most = cache_mb(config, 0) * 1024 * 1024
         self._most_entry = min(config.max_entry_kb * 1024, self._most)
         self._entries: OrderedDict[bytes, tuple[KeptAnswer, float, int]] = OrderedDict()
         """Key -> (answer, monotonic time when it is too old, bytes), used longest ago first."""

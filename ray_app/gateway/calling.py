@@ -23,6 +23,7 @@ from colony.errors import (
 from ray_app.gateway.canonical import prefix_hash
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Ask, BackendCall, Body, Chunk, Grant, Target, Ticket
+from ray_app.gateway.joining import joinable
 from ray_app.gateway.plan import GatewayPlan
 from ray_app.gateway.ports import Backend, Owner
 from ray_app.gateway.sizes import answer_tokens, fitted, most_tokens, reserved_tokens
@@ -182,6 +183,7 @@ class Calls:
                 prefix=prefix_hash(ask),
                 seconds=trail.left,
                 avoid=avoid,
+                joins=joinable(ask.kind, ask.body),
             )
         )
         trail.granted(grant)

@@ -97,8 +97,8 @@ def canonical_body(body: Body) -> Body:
 
 
 def is_deterministic(ask: Ask) -> bool:
-    """Whether the same request gets the same answer: an embedding, or one answer at temperature 0 or with a seed."""
-    if ask.kind is Kind.EMBEDDING:
+    """Whether the same request gets the same answer: no text, or one answer at temperature 0 or with a seed."""
+    if ask.kind.whole:
         return True
     if any(ask.body.get(name) not in (None, 1) for name in ("n", "best_of")):
         return False
@@ -116,9 +116,9 @@ def prefix_hash(ask: Ask) -> int:
     """Number of the start of a prompt, 1 to 2^63 - 1: requests with equal starts are best kept together.
 
     The start is the tools and the system messages; without them the first `PREFIX_LETTERS` letters. 0 for a prompt
-    too short to be worth it, and for embeddings, which share nothing.
+    too short to be worth it, and for embeddings and classification, which share nothing.
     """
-    if ask.kind is Kind.EMBEDDING:
+    if ask.kind.whole:
         return 0
     start = _start_of_chat(ask.body) if ask.kind is Kind.CHAT else _start_of_text(_text(ask.body.get("prompt")))
     if not start:

@@ -27,6 +27,13 @@ class Kind(StrEnum):
     CHAT = "chat"
     COMPLETION = "completion"
     EMBEDDING = "embedding"
+    CLASSIFICATION = "classification"
+    """A label for each input, by a model made for it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether its answer is no text: it is never streamed, and depends on the input alone."""
+        return self in (Kind.EMBEDDING, Kind.CLASSIFICATION)
 
 
 class CachePolicy(StrEnum):
@@ -94,6 +101,8 @@ class Ticket(Frozen):
     """Time left until the caller gives up."""
     avoid: tuple[str, ...] = ()
     """Replicas that failed this request already."""
+    joins: bool = False
+    """Whether it may go out in one call with others like it, where the backend takes such calls: they share slots."""
 
 
 class Grant(Frozen):

@@ -139,7 +139,7 @@ class Dispatch:
 
     def _grant(self, lane: Lane, request: Request, replica: Replica, now: float) -> None:
         lane.leave(request, served=True)
-        replica.begin(request.target.model)
+        replica.begin(request.target.model, lane.joins(request.ticket))
         request.replica, request.began = replica, now
         self._due(request, request.deadline + LEASE_MARGIN)
         request.granted.set_result(

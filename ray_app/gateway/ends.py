@@ -26,7 +26,7 @@ def judge(lane: Lane, request: Request, replica: Replica, ended: Ended, now: flo
     Failures of a replica that is known to be broken say nothing of the backend's other replicas: while one of them is
     up, only the first of a wave counts.
     """
-    replica.end()
+    replica.end(lane.joins(request.ticket))
     own_deadline = now >= request.deadline - OWN_DEADLINE
     says = verdict(ended.outcome, own_deadline=own_deadline)
     if says is Verdict.GOOD:

@@ -1,29 +1,64 @@
-"""Several small requests as one call, and its answer taken apart again: embeddings and lists of prompts. Pure."""
+"""Several small requests as one call, and its answer taken apart again. Pure.
+
+Embeddings, classification and lists of prompts can be joined.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 import orjson
 
+from colony.config.gateway import BackendKind
 from ray_app.gateway.contracts import BackendCall, Body, Kind
 
-_INPUTS: Final = {Kind.EMBEDDING: "input", Kind.COMPLETION: "prompt"}
+_INPUTS: Final = {Kind.EMBEDDING: "input", Kind.CLASSIFICATION: "input", Kind.COMPLETION: "prompt"}
 _ALONE: Final = ("n", "best_of", "echo", "logprobs", "seed")
 """What makes an answer depend on its place among others, or more than one for each prompt."""
 
 
+def joinable(kind: Kind, body: Body) -> bool:
+    """Whether a request may go out in one call with others like it."""
+    name = _INPUTS.get(kind)
+    if name is None or _texts(body.get(name)) is None:
+        return False
+    return kind is not Kind.COMPLETION or not any(body.get(field) for field in _ALONE)
+
+
+def takes_joined(kind: Kind, backend: BackendKind) -> bool:
+    """Whether a server takes several requests of a kind as one. Ollama goes through prompts one by one."""
+    return kind in _INPUTS and (kind is not Kind.COMPLETION or backend != "ollama")
+
+
 def join_key(call: BackendCall) -> bytes | None:
     """Calls of equal key may be joined; None for one that goes alone."""
-    name = _INPUTS.get(call.kind)
-    if name is None or _texts(call.body.get(name)) is None:
+    if not joinable(call.kind, call.body):
         return None
-    if call.kind is Kind.COMPLETION and any(call.body.get(field) for field in _ALONE):
-        return None
+    name = _INPUTS[call.kind]
     rest = {field: value for field, value in call.body.items() if field != name}
     return orjson.dumps([call.kind, call.model, rest], option=orjson.OPT_SORT_KEYS)
+
+
+def inputs_of(call: BackendCall) -> int:
+    """Inputs of a call that may be joined."""
+    return len(_texts(call.body[_INPUTS[call.kind]]) or ())
+
+
+def portions(calls: Sequence[BackendCall], most: int) -> Iterator[list[int]]:
+    """Places of calls that go out together: in order, at most `most` inputs each. A call is never cut in two."""
+    portion: list[int] = []
+    held = 0
+    for at, call in enumerate(calls):
+        inputs = inputs_of(call)
+        if portion and held + inputs > most:
+            yield portion
+            portion, held = [], 0
+        portion.append(at)
+        held += inputs
+    if portion:
+        yield portion
 
 
 def joined(calls: Sequence[BackendCall]) -> BackendCall:

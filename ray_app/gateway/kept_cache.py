@@ -16,7 +16,7 @@ from colony.errors import ColonyError
 from colony.ledger.llm import LlmLedger
 from colony.lifecycle import Vitals, task_owner
 from colony.llm.contracts import CachedAnswer
-from ray_app.gateway.cache import AnswerCache, KeptAnswer
+from ray_app.gateway.cache import AnswerCache, KeptAnswer, cache_mb, shared_memory_mb
 
 _log = structlog.get_logger(__name__)
 
@@ -142,6 +142,7 @@ async def answer_cache(
     config: CacheConfig, clock: Clock, ledger: LlmLedger | None, *, vitals: Vitals | None = None
 ) -> AsyncGenerator[AnswerCache]:
     """The cache that `config` asks for; `persist` needs a ledger, and is left out without one."""
+    config = config.model_copy(update={"max_mb": cache_mb(config, await asyncio.to_thread(shared_memory_mb))})
     if not config.persist or ledger is None:
         yield AnswerCache(config, clock)
         return

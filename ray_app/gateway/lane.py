@@ -10,8 +10,9 @@ from typing import Any, Final
 from colony.config.gateway import BackendConfig, BreakerConfig, QueueConfig
 from ray_app.gateway.balance import choose
 from ray_app.gateway.breaker import NEVER, Breaker, Pass
-from ray_app.gateway.contracts import Grant, Target, Ticket
+from ray_app.gateway.contracts import Grant, Kind, Target, Ticket
 from ray_app.gateway.heap import Held
+from ray_app.gateway.joining import takes_joined
 from ray_app.gateway.queue import FairQueue, Waiting, cost_of
 from ray_app.gateway.slots import Health, Replica
 
@@ -52,11 +53,18 @@ class Lane:
     """See the module. Time is handed in, in monotonic seconds."""
 
     def __init__(
-        self, name: str, config: BackendConfig, replicas: Sequence[str], queue: QueueConfig, breaker: BreakerConfig
+        self,
+        name: str,
+        config: BackendConfig,
+        replicas: Sequence[str],
+        queue: QueueConfig,
+        breaker: BreakerConfig,
+        together: int = 1,
     ) -> None:
+        """`together` is how many calls may go out as one, of the kinds that may."""
         self.name = name
         self.config = config
-        self.replicas = {replica: Replica(replica, config.slots) for replica in replicas}
+        self.replicas = {replica: Replica(replica, config.slots, together) for replica in replicas}
         self.breakers: dict[str, Breaker] = {}
         self.queue = FairQueue(queue.length, queue.ageing)
         self.parked: dict[str, Request] = {}
@@ -115,20 +123,25 @@ class Lane:
     def next(self, now: float) -> tuple[Request, Replica] | None:
         """Who goes next and where, left in place; None when nobody waits or nothing is free."""
         replicas = self.replicas.values()
-        if not self._requests or not any(replica.free(now) for replica in replicas):
-            return None
         for request in self.parked.values():
-            replica = choose(replicas, request.ticket.prefix, request.ticket.avoid, now)
+            replica = choose(replicas, request.ticket.prefix, request.ticket.avoid, now, self.joins(request.ticket))
             if replica is not None:
                 return request, replica
         while (head := self.queue.head(now)) is not None:
             request = self._requests[head.request_id]
-            replica = choose(replicas, head.prefix, request.ticket.avoid, now)
+            joins = self.joins(request.ticket)
+            if not any(replica.free(now, joins) for replica in replicas):
+                return None  # it is its turn: what could go along with calls under way does not pass it
+            replica = choose(replicas, head.prefix, request.ticket.avoid, now, joins)
             if replica is not None:
                 return request, replica
             self.queue.take(head)
             self.parked[head.request_id] = request
         return None
+
+    def joins(self, ticket: Ticket) -> Kind | None:
+        """The kind of a call that goes out together with others of it; None for one that goes alone."""
+        return ticket.kind if ticket.joins and takes_joined(ticket.kind, self.config.kind) else None
 
     def leave(self, request: Request, *, served: bool) -> None:
         """A request waits here no longer; `served`: because it was its turn."""

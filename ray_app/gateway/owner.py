@@ -129,7 +129,7 @@ async def open_owner(
     """
     limits = Limits(rates or AgentRates(config.limits), Governor(plan), budgets or Budgets(config.limits))
     lanes = [
-        Lane(name, own, [replica.name for replica in backends[name]], config.queue, config.breaker)
+        Lane(name, own, [one.name for one in backends[name]], config.queue, config.breaker, config.batch.size)
         for name, own in plan.backends.items()
     ]
     owner = LocalOwner(lanes, limits, clock)

@@ -86,10 +86,10 @@ class GatewayShell:
         owner = None if self._owner is None else RemoteOwner(HandleAsk(self._owner))
         vitals = Vitals()
         sizes: Counter[int] = Counter()
-        collect = collecting(setting.config.gateway.batch)
+        batch = setting.config.gateway.batch
 
         def joined(backends: Backends) -> Backends:
-            found = batched(backends, setting.plan.backends, collect, sizes)
+            found = batched(backends, setting.plan.backends, collecting(batch), sizes, batch)
             return traced_backends(found, tracer) if tracer.on else found
 
         async with open_gate(setting, vitals, owner=owner, joined=joined) as gate:

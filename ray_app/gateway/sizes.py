@@ -31,7 +31,7 @@ def answer_tokens(body: Body) -> int | None:
 
 def reserved_tokens(kind: Kind, body: Body, prompt: int, context: int) -> int:
     """What quotas and budgets set aside before the call; corrected by the true figures after it."""
-    if kind is Kind.EMBEDDING:
+    if kind.whole:
         return prompt
     answer = answer_tokens(body)
     each = min(DEFAULT_ANSWER if answer is None else answer, max(1, context - prompt))
@@ -45,7 +45,7 @@ def fitted(kind: Kind, body: Body, prompt: int, *, model: str, context: int) -> 
     can ever give.
     """
     room = context - prompt
-    if kind is Kind.EMBEDDING:
+    if kind.whole:
         if room < 0:
             raise PromptTooLong(f"The input has {prompt} tokens, the model {model!r} takes {context}.")
         return body

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from ray_app.gateway.contracts import BackendLoad
+from ray_app.gateway.contracts import BackendLoad, Kind
 
 EXTRA: Final = 2
 """Calls admitted beyond the slots: they wait inside the server, so that a slot that falls free is filled at once."""
@@ -16,6 +17,17 @@ LOAD_AGE: Final = 15.0
 
 _PAUSES: Final = (1.0, 30.0)
 """Seconds: the first and the longest pause of a replica that says it is overloaded."""
+
+
+def slots_of(kind: Kind, calls: int, together: int) -> int:
+    """Slots that calls of a kind take which go out together, up to `together` of them at once.
+
+    A server works on a list of inputs as on one thing. Of a list of prompts it may work on each in a slot of its own:
+    one such list is let in as one, what goes beyond it call by call.
+    """
+    if kind is Kind.COMPLETION:
+        return min(calls, 1) + max(0, calls - together)
+    return -(-calls // together)
 
 
 class Health(StrEnum):
@@ -34,6 +46,8 @@ class Replica:
 
     name: str
     slots: int
+    together: int = 1
+    """Calls that may go out as one."""
     health: Health = Health.UP
     since: float = 0.0
     """When its health changed."""
@@ -41,6 +55,8 @@ class Replica:
     """Why it is not up."""
     draining: bool = False
     in_flight: int = 0
+    joint: Counter[Kind] = field(default_factory=Counter[Kind])
+    """How many of those go out together with others of their kind."""
     peak: int = 0
     calls: int = 0
     worked: float = 0.0
@@ -57,34 +73,51 @@ class Replica:
 
     @property
     def admitted(self) -> int:
-        """Most calls at once."""
+        """Most calls at once; calls that go out together count as `slots_of` says."""
         return self.slots + EXTRA
+
+    @property
+    def taken(self) -> int:
+        """Slots that its calls take, waiting ones included."""
+        joint = sum(slots_of(kind, calls, self.together) for kind, calls in self.joint.items())
+        return self.in_flight - self.joint.total() + joint
 
     @property
     def usable(self) -> bool:
         """Whether it may ever get new calls as it is."""
         return self.health is not Health.DOWN and not self.draining
 
-    def free(self, now: float) -> bool:
-        """Whether it takes a call now."""
+    def free(self, now: float, joins: Kind | None = None) -> bool:
+        """Whether it takes a call now; `joins` is the kind of one that goes out together with others."""
         return (
             self.health is Health.UP
             and not self.draining
-            and self.in_flight < self.slots + EXTRA
+            and self.taken + self._more(joins) <= self.admitted
             and self.paused_until <= now
         )
 
-    def begin(self, model: str) -> None:
+    def _more(self, joins: Kind | None) -> int:
+        """Slots that one call more would take."""
+        if joins is None:
+            return 1
+        calls = self.joint[joins]
+        return slots_of(joins, calls + 1, self.together) - slots_of(joins, calls, self.together)
+
+    def begin(self, model: str, joins: Kind | None = None) -> None:
         """A call begins."""
         self.in_flight += 1
+        if joins is not None:
+            self.joint[joins] += 1
         self.calls += 1
         self.model = model
         self.peak = max(self.peak, self.in_flight)
         self.sizes[self.in_flight] = self.sizes.get(self.in_flight, 0) + 1
 
-    def end(self) -> None:
+    def end(self, joins: Kind | None = None) -> None:
         """A call ended."""
         self.in_flight -= 1
+        if joins is not None:
+            self.joint[joins] -= 1
 
     def refused(self, now: float) -> float:
         """It answered that it is overloaded: leave it alone for a while. Returns until when."""
@@ -113,7 +146,7 @@ class Replica:
 
     def outstanding(self, now: float) -> int:
         """Work on it: ours, and that of others as far as it is known."""
-        return self.in_flight + (self._others if now - self._others_at <= LOAD_AGE else 0)
+        return self.taken + (self._others if now - self._others_at <= LOAD_AGE else 0)
 
     def shown(self, now: float) -> dict[str, Any]:
         """For `colony llm`."""
@@ -124,8 +157,9 @@ class Replica:
             "draining": self.draining,
             "in_flight": self.in_flight,
             "slots": self.slots,
+            "taken": self.taken,
             "admitted": self.admitted,
-            "others": self.outstanding(now) - self.in_flight,
+            "others": self.outstanding(now) - self.taken,
             "peak": self.peak,
             "calls": self.calls,
             "paused": round(max(0.0, self.paused_until - now), 1),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
-from colony.errors import NotFound, Unavailable
+from colony.config.gateway import BackendKind
+from colony.errors import ModelRefused, NotFound, Unavailable
 from ray_app.gateway.contracts import Ask, Kind, ServedModel, Target
 from ray_app.gateway.plan import TIERS, GatewayPlan
 
 Served = Mapping[str, Sequence[ServedModel]]
 """Backend -> what it said it serves; a backend that never answered is missing."""
 
+CLASSIFYING: Final[tuple[BackendKind, ...]] = ("vllm", "scripted")
+"""Kinds of backend that may classify."""
+
 
 def targets_of(ask: Ask, plan: GatewayPlan, served: Served) -> tuple[Target, ...]:
     """Where `ask` may go, in order of preference.
 
-    Raises `NotFound` for a model that nobody serves, `Unavailable` when nothing is known of any backend yet.
+    Raises `NotFound` for a model that nobody serves, `ModelRefused` for what its backend never does, `Unavailable` when
+    nothing is known of any backend yet.
     """
     tier = ask.model if ask.model in TIERS else ask.tier or TIERS[0]
     found = tuple(
@@ -23,8 +29,14 @@ def targets_of(ask: Ask, plan: GatewayPlan, served: Served) -> tuple[Target, ...
         if not ask.model or ask.model in TIERS
         else _of_model(ask.model, plan, served)
     )
+    able = tuple(target for target in found if _able(target, ask.kind, plan))
+    if able:
+        return able
     if found:
-        return found
+        raise ModelRefused(
+            f"The backend {found[0].backend!r} does not classify.",
+            remedy=f"Name a model of a backend of kind {' or '.join(CLASSIFYING)}.",
+        )
     if not plan.backends:
         raise NotFound("No language model is configured.", remedy="Set model.enabled in agent_config.yaml.")
     if len(served) < len(plan.backends):
@@ -35,7 +47,7 @@ def targets_of(ask: Ask, plan: GatewayPlan, served: Served) -> tuple[Target, ...
 
 def cheapest(ask: Ask, plan: GatewayPlan, served: Served) -> tuple[Target, ...]:
     """Where `ask` may go when only the cheapest tier is left to it; empty when that serves no model of its kind."""
-    return tuple(_of_tier(TIERS[0], ask.kind, plan, served))
+    return tuple(target for target in _of_tier(TIERS[0], ask.kind, plan, served) if _able(target, ask.kind, plan))
 
 
 def names(served: Served) -> set[str]:
@@ -46,6 +58,13 @@ def names(served: Served) -> set[str]:
 def model_of(target: Target, served: Served) -> ServedModel | None:
     """What is known of a target's model."""
     return next((model for model in served.get(target.backend, ()) if model.name == target.model), None)
+
+
+def _able(target: Target, kind: Kind, plan: GatewayPlan) -> bool:
+    """Whether servers of that sort do such a thing at all."""
+    if kind is not Kind.CLASSIFICATION:
+        return True
+    return any(config.kind in CLASSIFYING for name, config in plan.backends.items() if name == target.backend)
 
 
 def _of_tier(tier: str, kind: Kind, plan: GatewayPlan, served: Served) -> Iterator[Target]:

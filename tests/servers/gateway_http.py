@@ -105,6 +105,9 @@ class ScriptedGate:
             count = len(given) if isinstance(given, list) else 1
             data = [{"object": "embedding", "index": i, "embedding": [0.5, -1.0, float(i)]} for i in range(count)]
             return {"object": "list", "model": "vectors", "data": data, "usage": USAGE}
+        if ask.kind is Kind.CLASSIFICATION:
+            labels = [{"index": 0, "label": "positive", "probs": [0.25, 0.75], "num_classes": 2}]
+            return {"id": "kept", "object": "list", "model": "tiny", "data": labels, "usage": USAGE}
         if ask.kind is Kind.COMPLETION:
             given = ask.body["prompt"]
             count = len(given) if isinstance(given, list) else 1

@@ -39,7 +39,7 @@ def _anything(_name: str, _value: Any) -> None:
     """Looked at later."""
 
 
-_OPTIONS: Final[dict[str, Check]] = {
+OPTIONS: Final[dict[str, Check]] = {
     "num_predict": integer(-2, MAX_TOKENS),
     "temperature": number(0, 2),
     "top_p": number(0, 1),
@@ -56,6 +56,7 @@ _OPTIONS: Final[dict[str, Check]] = {
     "mirostat_tau": number(0, 1_000),
     "mirostat_eta": number(0, 1_000),
 }
+"""Parameters of Ollama that OpenAI's interface takes by the same name, but for `num_predict`."""
 
 _LOADING: Final = frozenset(
     {
@@ -192,7 +193,7 @@ def model_of(raw: dict[str, Any]) -> str:
 
 
 def _sampling(given: dict[str, Any]) -> dict[str, Any]:
-    body = checked(given.get("options", {}), _OPTIONS, _LOADING)
+    body = checked(given.get("options", {}), OPTIONS, _LOADING)
     most = body.pop("num_predict", -1)
     if most == 0:
         raise RequestRefused("'num_predict' must be positive, or -1 for no limit.", param="num_predict")

@@ -81,10 +81,26 @@ class TextRenderer(_EventRenderer):
     prefix = "cmpl"
 
 
-class EmbeddingRenderer:
-    """A list of embeddings, as numbers or packed: base64 of 32 bit floats, little-endian."""
+class _ListRenderer:
+    """A list with an entry for each input; never in pieces."""
 
     content_type = "application/json"
+
+    def piece(self, chunk: Chunk) -> bytes:
+        """See `Renderer`; never called, this does not stream."""
+        return orjson.dumps(chunk)
+
+    def end(self) -> bytes:
+        """See `Renderer`."""
+        return b""
+
+    def failure(self, problem: Problem) -> bytes:
+        """See `Renderer`."""
+        return orjson.dumps(error_body(problem))
+
+
+class EmbeddingRenderer(_ListRenderer):
+    """A list of embeddings, as numbers or packed: base64 of 32 bit floats, little-endian."""
 
     def __init__(self, *, packed: bool) -> None:
         self._packed = packed
@@ -95,17 +111,16 @@ class EmbeddingRenderer:
             return body
         return {**body, "data": [{**entry, "embedding": _packed(entry["embedding"])} for entry in body["data"]]}
 
-    def piece(self, chunk: Chunk) -> bytes:
-        """See `Renderer`; never called, embeddings do not stream."""
-        return orjson.dumps(chunk)
 
-    def end(self) -> bytes:
-        """See `Renderer`."""
-        return b""
+class ClassificationRenderer(_ListRenderer):
+    """A list of labels, as vLLM has it."""
 
-    def failure(self, problem: Problem) -> bytes:
-        """See `Renderer`."""
-        return orjson.dumps(error_body(problem))
+    def __init__(self, request_id: str) -> None:
+        self._id = f"classify-{request_id}"
+
+    def whole(self, body: Body) -> Body:
+        """See `Renderer`. Every answer has an id of its own, also when it came with others."""
+        return {**body, "id": self._id}
 
 
 def models_body(models: Sequence[ServedModel], created: int) -> Body:

@@ -19,7 +19,7 @@ from ray_app.gateway.api.fields import (
     text,
     wrong,
 )
-from ray_app.gateway.api.openai_answers import ChatRenderer, EmbeddingRenderer, TextRenderer
+from ray_app.gateway.api.openai_answers import ChatRenderer, ClassificationRenderer, EmbeddingRenderer, TextRenderer
 from ray_app.gateway.api.wanted import Wanted
 from ray_app.gateway.contracts import Kind
 
@@ -94,7 +94,7 @@ _SAMPLING: Final[dict[str, Check]] = {
     "response_format": _response_format,
 }
 
-_CHAT: Final[dict[str, Check]] = {
+CHAT_FIELDS: Final[dict[str, Check]] = {
     **_SAMPLING,
     "messages": lambda name, value: check_messages(name, value),
     "max_completion_tokens": integer(1, MAX_TOKENS),
@@ -110,6 +110,7 @@ _CHAT: Final[dict[str, Check]] = {
     "modalities": list_of(one_of("text"), most=1),
     "chat_template_kwargs": mapping,
 }
+"""What a chat may say, and how each is checked."""
 
 
 def _prompt(name: str, value: Any) -> None:
@@ -136,7 +137,7 @@ def check_texts(name: str, value: Any, what: str) -> None:
             raise RequestRefused(f"'{name}' holds an empty {what}.", param=name)
 
 
-_COMPLETION: Final[dict[str, Check]] = {
+COMPLETION_FIELDS: Final[dict[str, Check]] = {
     **_SAMPLING,
     "prompt": _prompt,
     "suffix": text,
@@ -144,6 +145,7 @@ _COMPLETION: Final[dict[str, Check]] = {
     "best_of": integer(1, MAX_ANSWERS),
     "logprobs": integer(0, 20),
 }
+"""What a completion may say."""
 
 _EMBEDDING: Final[dict[str, Check]] = {
     "input": _input,
@@ -151,10 +153,12 @@ _EMBEDDING: Final[dict[str, Check]] = {
     "dimensions": integer(1, 100_000),
 }
 
+_CLASSIFICATION: Final[dict[str, Check]] = {"input": _input}
+
 
 def chat(raw: dict[str, Any]) -> Wanted:
     """`/v1/chat/completions`."""
-    body = checked(raw, _CHAT, _NOT_OURS)
+    body = checked(raw, CHAT_FIELDS, _NOT_OURS)
     if "messages" not in body:
         raise RequestRefused("'messages' is missing.", param="messages")
     usage = _wants_usage(raw)
@@ -163,7 +167,7 @@ def chat(raw: dict[str, Any]) -> Wanted:
 
 def completion(raw: dict[str, Any]) -> Wanted:
     """`/v1/completions`."""
-    body = checked(raw, _COMPLETION, _NOT_OURS)
+    body = checked(raw, COMPLETION_FIELDS, _NOT_OURS)
     if "prompt" not in body:
         raise RequestRefused("'prompt' is missing.", param="prompt")
     if body.get("best_of", 1) < body.get("n", 1) and "best_of" in body:
@@ -179,6 +183,14 @@ def embedding(raw: dict[str, Any]) -> Wanted:
         raise RequestRefused("'input' is missing.", param="input")
     packed = body.pop("encoding_format", "float") == "base64"
     return _wanted(Kind.EMBEDDING, raw, body, lambda _: EmbeddingRenderer(packed=packed), streams=False)
+
+
+def classification(raw: dict[str, Any]) -> Wanted:
+    """`/v1/classify`, in vLLM's shape."""
+    body = checked(raw, _CLASSIFICATION, _NOT_OURS)
+    if "input" not in body:
+        raise RequestRefused("'input' is missing.", param="input")
+    return _wanted(Kind.CLASSIFICATION, raw, body, ClassificationRenderer, streams=False)
 
 
 def check_messages(name: str, value: Any) -> None:

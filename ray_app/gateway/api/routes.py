@@ -15,6 +15,7 @@ _PARSERS: Final[dict[str, Parse]] = {
     "/v1/chat/completions": lambda body, _: openai_requests.chat(body),
     "/v1/completions": lambda body, _: openai_requests.completion(body),
     "/v1/embeddings": lambda body, _: openai_requests.embedding(body),
+    "/v1/classify": lambda body, _: openai_requests.classification(body),
     "/api/chat": ollama_requests.chat,
     "/api/generate": ollama_requests.generate,
     "/api/embed": ollama_requests.embed,

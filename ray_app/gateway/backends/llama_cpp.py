@@ -56,7 +56,7 @@ class LlamaCppBackend:
 
     async def answer(self, call: BackendCall) -> Body:
         """See `Backend`. Read as a stream: only that stops when the caller leaves, and counts all choices."""
-        if call.kind is Kind.EMBEDDING:
+        if call.kind.whole:
             return self._ours(call, await self._api.answer(await self._ready(call)))
         assembly, chances = Assembly(MAX_ANSWER), Logprobs()
         async with aclosing(self.stream(call)) as pieces:

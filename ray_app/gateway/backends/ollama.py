@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ModelRefused, NotFound, PromptTooLong, TruncatedAnswer, Unavailable
+from colony.errors import NotFound, PromptTooLong, TruncatedAnswer, Unavailable
 from colony.llm.http import http_client
 from ray_app.gateway.assembly import Assembly
 from ray_app.gateway.backends.control_tokens import safe_chat
@@ -33,6 +33,7 @@ from ray_app.gateway.backends.ollama_translate import (
     wanted_tokens,
 )
 from ray_app.gateway.backends.ollama_wire import OllamaWire
+from ray_app.gateway.backends.refusal import no_classes, not_streamed
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 
 MAX_BYTES: Final = 8_000_000
@@ -72,6 +73,8 @@ class OllamaBackend:
         """See `Backend`."""
         if call.kind is Kind.EMBEDDING:
             return await self._embed(call)
+        if call.kind is Kind.CLASSIFICATION:
+            raise no_classes(self._config.kind)
         assembly = Assembly(MAX_BYTES)
         async with aclosing(self.stream(call)) as pieces:
             async for piece in pieces:
@@ -83,8 +86,8 @@ class OllamaBackend:
 
     async def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
         """See `Backend`. Several prompts and choices come one after the other: the call holds one slot."""
-        if call.kind is Kind.EMBEDDING:
-            raise ModelRefused("Embeddings are not streamed.")
+        if call.kind.whole:
+            raise not_streamed(call.kind)
         facts, obeys = await self._models.facts(call.model), await self._models.obeys()
         deadline = asyncio.get_running_loop().time() + self._seconds(call)
         pieces, read, made = None, 0, 0

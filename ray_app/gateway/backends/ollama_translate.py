@@ -15,19 +15,12 @@ from typing import Any, Final, cast
 import orjson
 
 from colony.errors import ModelRefused
+from ray_app.gateway.backends.ollama_parameters import OPTIONS, refuse_unknown, think_of
 from ray_app.gateway.contracts import Body, Chunk, Kind
 from ray_app.gateway.sizes import answer_tokens
 
 Native = dict[str, Any]
 """A request or an answer in Ollama's shape."""
-
-OPTIONS: Final = (
-    "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty", "repeat_penalty",
-)  # fmt: skip
-"""Parameters that both name alike."""
-
-UNKNOWN: Final = ("logprobs", "top_logprobs", "logit_bias", "functions", "function_call", "audio", "prediction", "echo")
-"""Parameters of OpenAI that Ollama has nothing for; refused when they ask for something."""
 
 MOST_CHOICES: Final = 16
 
@@ -36,19 +29,21 @@ _REASONS: Final = {"stop": "stop", "length": "length"}
 
 def chat_request(model: str, body: Body) -> Native:
     """`POST /api/chat`. Raises `ModelRefused`."""
-    _refuse_unknown(body)
+    refuse_unknown(body)
     if not body.get("messages"):
         raise ModelRefused("The request has no messages.", remedy="Send at least one.")
     native: Native = {"model": model, "messages": list(_messages(body["messages"]))}
     tools = _tools(body)
     if tools:
         native["tools"] = tools
-    return native | _format(body)
+    return native | _format(body) | think_of(body)
 
 
 def completion_requests(model: str, body: Body) -> list[Native]:
     """`POST /api/generate`, one for each prompt. `raw`: no template is put around it. Raises `ModelRefused`."""
-    _refuse_unknown(body)
+    refuse_unknown(body)
+    if think_of(body).get("think"):
+        raise ModelRefused("Ollama thinks in chats only: a text to go on with has no template to say so in.")
     suffix = body.get("suffix")
     around: Native = {"suffix": suffix} if suffix else {"raw": True}
     if int(body.get("best_of") or 1) > 1:
@@ -267,12 +262,6 @@ def _texts(given: Any, name: str) -> list[str]:
     if not texts or not all(texts):
         raise ModelRefused(f"The request has an empty {name}.", remedy="Leave empty texts out.")
     return texts
-
-
-def _refuse_unknown(body: Body) -> None:
-    for name in UNKNOWN:
-        if body.get(name):
-            raise ModelRefused(f"Ollama does not know the parameter {name}.", remedy="Leave it out.")
 
 
 def _base64(vector: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ModelRefused, NotFound, Unavailable
+from colony.errors import NotFound, Unavailable
 from ray_app.gateway.backends.model_list import model_list
 from ray_app.gateway.backends.openai_shape import (
     PATHS,
@@ -20,6 +20,7 @@ from ray_app.gateway.backends.openai_shape import (
     whole_answer,
 )
 from ray_app.gateway.backends.openai_stream import Pieces
+from ray_app.gateway.backends.refusal import no_classes, not_streamed
 from ray_app.gateway.backends.wire import Incoming, Wire
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 
@@ -35,6 +36,8 @@ class Habits:
 
     counts_choices: bool = False
     """Counters in a stream are those of each choice, not of the answer."""
+    classifies: bool = False
+    """It has vLLM's `/classify`."""
 
 
 class OpenAIBackend:
@@ -54,6 +57,8 @@ class OpenAIBackend:
 
     async def answer(self, call: BackendCall) -> Body:
         """See `Backend`. A whole answer may be silent until it is there: only the time of the call bounds the wait."""
+        if call.kind is Kind.CLASSIFICATION and not self._habits.classifies:
+            raise no_classes(self._config.kind)
         body = request_body(call, stream=False)
         data = await self._wire.post(PATHS[call.kind], body, seconds=self._seconds(call), trace=call.trace)
         try:
@@ -63,8 +68,8 @@ class OpenAIBackend:
 
     async def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
         """See `Backend`. Silence counts from the start. Counters are guessed where the server gives none."""
-        if call.kind is Kind.EMBEDDING:
-            raise ModelRefused("Embeddings are not streamed.")
+        if call.kind.whole:
+            raise not_streamed(call.kind)
         pieces = Pieces(call, answers_a_prompt=self._answers_a_prompt(call))
         body = request_body(call, stream=True)
         try:

@@ -14,6 +14,7 @@ PATHS: Final[dict[Kind, str]] = {
     Kind.CHAT: "/v1/chat/completions",
     Kind.COMPLETION: "/v1/completions",
     Kind.EMBEDDING: "/v1/embeddings",
+    Kind.CLASSIFICATION: "/classify",
 }
 
 _WORD_TOKENS: Final = 0.9
@@ -40,7 +41,7 @@ def request_body(call: BackendCall, *, stream: bool) -> Body:
 
 def choices_wanted(call: BackendCall) -> int:
     """How many choices the answer has."""
-    if call.kind is Kind.EMBEDDING:
+    if call.kind.whole:
         return 1
     return prompts_of(call) * max(1, int(call.body.get("n") or 1))
 
@@ -95,10 +96,9 @@ def whole_answer(call: BackendCall, data: bytes) -> Body:
 
     Raises `Unavailable` when it is none, `TruncatedAnswer` when the counters show that the prompt was cut, `Refused`.
     """
-    embeds = call.kind is Kind.EMBEDDING
-    what = "list of embeddings" if embeds else f"{call.kind.value} answer"
+    what = f"list of {call.kind.value}s" if call.kind.whole else f"{call.kind.value} answer"
     body = decoded(data, what)
-    entries = body.get("data" if embeds else "choices")
+    entries = body.get("data" if call.kind.whole else "choices")
     if not isinstance(entries, list) or not entries or not all(_is_entry(call.kind, one) for one in entries):  # pyright: ignore[reportUnknownVariableType] -- checked one by one
         raise Unavailable(f"The model server answered with something that is no {what}.")
     if not isinstance(body.get("usage"), dict):
@@ -131,6 +131,8 @@ def _is_entry(kind: Kind, entry: Any) -> bool:
     found = cast("dict[str, Any]", entry)
     if kind is Kind.EMBEDDING:
         return bool(found.get("embedding"))
+    if kind is Kind.CLASSIFICATION:
+        return isinstance(found.get("probs"), list)
     if kind is Kind.COMPLETION:
         return isinstance(found.get("text"), str)
     return isinstance(found.get("message"), dict)

@@ -9,6 +9,7 @@ import orjson
 
 from colony.errors import BudgetSpent, ColonyError, ModelRefused, NotFound, NotPermitted, PromptTooLong, Unavailable
 from colony.llm.openai_format import error_of
+from ray_app.gateway.contracts import Kind
 
 _TOO_LONG: Final = (b"exceed_context_size_error", b"context_length_exceeded", b"is too large to process")
 """What llama.cpp says of long prompts and inputs, at times with status 500."""
@@ -45,6 +46,19 @@ def refusal_of(status: int, body: bytes, retry_after: str = "", *, page: bool = 
     if type(error) is ModelRefused and (status == HTTPStatus.NOT_FOUND or _UNKNOWN_MODEL in body):
         return NotFound(error.message)
     return error
+
+
+def no_classes(kind: str) -> ModelRefused:
+    """A backend of this kind was asked to classify."""
+    return ModelRefused(
+        f"A backend of kind {kind!r} does not classify.",
+        remedy="Name a model of a backend of kind 'vllm' that serves a classifier.",
+    )
+
+
+def not_streamed(kind: Kind) -> ModelRefused:
+    """A stream was asked of what has none."""
+    return ModelRefused(f"{kind.value.capitalize()}s are not streamed.")
 
 
 def told_refusal(said: Any) -> tuple[int, bytes]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, DeadlineExceeded, ModelRefused, NotFound, PromptTooLong, Unavailable
-from ray_app.gateway.backends.scripted_words import ScriptedAnswer, embeddings, prompts, whole, words_of
+from colony.errors import ColonyError, DeadlineExceeded, NotFound, PromptTooLong, Unavailable
+from ray_app.gateway.backends.refusal import not_streamed
+from ray_app.gateway.backends.scripted_words import ScriptedAnswer, classes, embeddings, prompts, whole, words_of
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 
 Reply = str | ColonyError
@@ -33,7 +34,7 @@ class Script:
     each: float = 0.0
     """Seconds for every further token."""
     models: tuple[str, ...] = ()
-    """Empty for those of the configuration, or else one called `scripted`. All chat and embed."""
+    """Empty for those of the configuration, or else one called `scripted`. All chat, embed and classify."""
 
 
 class ScriptedBackend:
@@ -102,17 +103,17 @@ class ScriptedBackend:
         """See `Backend`."""
         async with self._working(call) as deadline:
             said = self._said(call)
-            if call.kind is Kind.EMBEDDING:
+            if call.kind.whole:
                 await self._pause(self._script.first, deadline)
-                return embeddings(call)
+                return embeddings(call) if call.kind is Kind.EMBEDDING else classes(call)
             longest = max((len(words_of(one.text)) for one in said), default=0)
             await self._pause(self._script.first + self._script.each * max(0, longest - 1), deadline)
             return whole(call, said)
 
     async def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
         """See `Backend`. One piece for each word; choices one after the other."""
-        if call.kind is Kind.EMBEDDING:
-            raise ModelRefused("Embeddings are not streamed.")
+        if call.kind.whole:
+            raise not_streamed(call.kind)
         async with self._working(call) as deadline:
             said = self._said(call)
             seconds = self._script.first

@@ -14,6 +14,8 @@ from ray_app.gateway.sizes import answer_tokens
 WIDTH: Final = 8
 """Numbers of an embedding."""
 
+LABELS: Final = ("negative", "positive")
+
 _WORD: Final = re.compile(r"\s*\S+")
 
 
@@ -100,6 +102,22 @@ def embeddings(call: BackendCall) -> Body:
     ]
     usage = {"prompt_tokens": read, "total_tokens": read}
     return {"object": "list", "model": call.model, "data": data, "usage": usage}
+
+
+def classes(call: BackendCall) -> Body:
+    """A label for each input, as vLLM says it: equal inputs, equal labels."""
+    texts = prompts(call.kind, call.body)
+    read = sum(len(words_of(text)) for text in texts)
+    usage = {"prompt_tokens": read, "completion_tokens": 0, "total_tokens": read}
+    data = [_class(text, index) for index, text in enumerate(texts)]
+    return {"id": "scripted", "object": "list", "created": 0, "model": call.model, "data": data, "usage": usage}
+
+
+def _class(text: str, index: int) -> dict[str, Any]:
+    share = zlib.crc32(text.encode()) / 2**32
+    probabilities = [1 - share, share]
+    label = LABELS[probabilities.index(max(probabilities))]
+    return {"index": index, "label": label, "probs": probabilities, "num_classes": len(LABELS)}
 
 
 def _vector(text: str, width: int) -> list[float]:

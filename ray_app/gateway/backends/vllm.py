@@ -9,7 +9,7 @@ from typing import Final
 from colony.config.gateway import BackendConfig
 from colony.errors import ModelRefused, NotFound, NotPermitted, Unavailable
 from ray_app.gateway.backends.control_tokens import ControlTokens, safe_chat
-from ray_app.gateway.backends.openai import ASK_SECONDS, OpenAIBackend
+from ray_app.gateway.backends.openai import ASK_SECONDS, Habits, OpenAIBackend
 from ray_app.gateway.backends.openai_shape import prompt_texts
 from ray_app.gateway.backends.prometheus import figures
 from ray_app.gateway.backends.wire import Wire
@@ -25,7 +25,7 @@ class VllmBackend:
     """One vLLM server. See `Backend` for what all of it promises."""
 
     def __init__(self, name: str, client: Wire, config: BackendConfig) -> None:
-        self._api = OpenAIBackend(name, client, config)
+        self._api = OpenAIBackend(name, client, config, Habits(classifies=True))
         self._wire = client
         self._tokens = ControlTokens()
 
@@ -36,7 +36,16 @@ class VllmBackend:
 
     async def answer(self, call: BackendCall) -> Body:
         """See `Backend`."""
-        return await self._api.answer(self._safe(call))
+        try:
+            return await self._api.answer(self._safe(call))
+        except NotFound:
+            # Without a classifier among its models, vLLM has no such page.
+            known = call.kind is Kind.CLASSIFICATION and any(one.name == call.model for one in await self.models())
+            if not known:
+                raise
+            raise ModelRefused(
+                f"The model {call.model!r} does not classify.", remedy="Name a model that was trained to."
+            ) from None
 
     async def stream(self, call: BackendCall) -> AsyncGenerator[Chunk]:
         """See `Backend`."""

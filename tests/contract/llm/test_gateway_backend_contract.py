@@ -197,6 +197,15 @@ async def test_embeddings(backend: Backend) -> None:
         await pieces_of(backend, BackendCall(kind=Kind.EMBEDDING, model=model, body={"input": "a river"}, seconds=60))
 
 
+@pytest.mark.parametrize("other_side", REAL, indirect=True)
+async def test_a_server_that_cannot_classify_says_so(backend: Backend) -> None:
+    call = BackendCall(kind=Kind.CLASSIFICATION, model=await model_of(backend), body={"input": ["fine"]}, seconds=60)
+    with pytest.raises(ModelRefused, match="does not classify"):
+        await backend.answer(call)
+    with pytest.raises(ModelRefused):
+        await pieces_of(backend, call)
+
+
 async def test_a_prompt_too_long_is_refused_whole_and_streamed(backend: Backend) -> None:
     call = await chat(backend, "word " * (CONTEXT + 1))
     with pytest.raises(PromptTooLong):

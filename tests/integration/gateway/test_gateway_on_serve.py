@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_frees_its_slot(client: httpx.AsyncClient, sl
     await assert_eventually(slow_model.left.is_set)
 
 
-async def test_small_calls_at_once_become_batches(client: httpx.AsyncClient) -> None:
+async def test_small_calls_at_once_become_batches(client: httpx.AsyncClient, stack: RunningStack) -> None:
     async def embed(number: int) -> int:
         body = {"model": "scripted", "input": f"text {number}"}
         return (await client.post("/v1/embeddings", json=body, headers=by(f"embeds-{number}"))).status_code
@@ -163,8 +163,10 @@ async def test_small_calls_at_once_become_batches(client: httpx.AsyncClient) -> 
     async def batched() -> bool:
         base = random.randrange(1_000_000)
         assert set(await asyncio.gather(*(embed(base + number) for number in range(24)))) == {200}
-        return (await client.get("/colony/state")).json()["batches"]["largest"] > 1  # of the replica that answers
+        return (await client.get("/colony/state")).json()["batches"]["largest"] >= wanted  # of the replica that answers
 
+    # Of two replicas each gets about half of the calls, over connections that are not its choice.
+    wanted = 10 if one_replica(stack) else 5
     await assert_eventually(batched, timeout=30)
 
 

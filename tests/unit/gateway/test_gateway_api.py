@@ -22,6 +22,7 @@ MODEL_PATHS = (
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/classify",
     "/api/chat",
     "/api/generate",
     "/api/embed",

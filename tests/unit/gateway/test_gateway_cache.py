@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,9 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from colony.clock import ManualClock
 from colony.config.gateway import CacheConfig
 from ray_app.gateway.assembly import Assembly
-from ray_app.gateway.cache import AnswerCache, KeptAnswer
+from ray_app.gateway.cache import AnswerCache, KeptAnswer, cache_mb, shared_memory_mb
+from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.replay import replayed
 
+MIB = 2**20
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
@@ -184,3 +187,19 @@ def whole(body: dict[str, Any]) -> dict[str, Any] | None:
     for piece in replayed(body):
         together.add(piece)
     return together.whole()
+
+
+@pytest.mark.parametrize(("shared", "wanted"), [(0, 8), (64, 8), (512, 32), (1024, 64), (24_000, 64)])
+def test_without_a_word_it_takes_a_bounded_share_of_the_shared_memory(shared: int, wanted: int) -> None:
+    assert cache_mb(CacheConfig(), shared) == wanted
+    assert cache_mb(CacheConfig(max_mb=0), shared) == 0
+    assert cache_mb(CacheConfig(max_mb=500), shared) == 500
+
+
+async def test_the_size_of_the_shared_memory_is_that_of_the_machine(tmp_path: Path) -> None:
+    assert shared_memory_mb(tmp_path / "nothing here") == 0
+    assert shared_memory_mb(tmp_path) > 0
+    async with answer_cache(CacheConfig(), ManualClock(), None) as cache:
+        assert cache.state()["max_bytes"] == cache_mb(CacheConfig(), shared_memory_mb()) * MIB
+    async with answer_cache(CacheConfig(max_mb=3), ManualClock(), None) as cache:
+        assert cache.state()["max_bytes"] == 3 * MIB

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from colony.errors import ModelRefused, NotFound, Overloaded, PromptTooLong, Unavailable
+from ray_app.gateway.api.ollama_requests import OPTIONS as OLLAMA_OPTIONS
+from ray_app.gateway.api.openai_requests import CHAT_FIELDS, COMPLETION_FIELDS
 from ray_app.gateway.backends.ollama_models import Facts, facts_of, full_name
+from ray_app.gateway.backends.ollama_parameters import ONLY, OPTIONS, UNKNOWN
 from ray_app.gateway.backends.ollama_translate import (
     Pieces,
     chat_request,
@@ -58,6 +61,8 @@ def test_options_by_their_names() -> None:
     assert options(body) == {"temperature": 0, "top_p": 0.5, "seed": 7, "stop": ["END"]}
     assert options({"stop": ["a", "b"]}) == {"stop": ["a", "b"]}
     assert options({"seed": 7}, 2) == {"seed": 9}
+    native = {"typical_p": 0.9, "repeat_last_n": -1, "repeat_penalty": 1.1, "min_p": 0.1, "top_k": 5}
+    assert options(native) == native
     assert wanted_tokens({"max_tokens": 5}) == 5
     assert wanted_tokens({"max_tokens": 5, "max_completion_tokens": 4}) == 4
     assert wanted_tokens({}) is None
@@ -78,6 +83,16 @@ IMPOSSIBLE: list[Body] = [
     {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "look"}}},
     {"response_format": {"type": "json_schema", "json_schema": {}}},
     {"response_format": {"type": "regex"}},
+    {"repetition_penalty": 1.1},
+    {"min_tokens": 3},
+    {"ignore_eos": True},
+    {"chat_template_kwargs": {"enable_thinking": False}},
+    {"mirostat": 2},
+    {"mirostat_tau": 5.0},
+    {"mirostat_eta": 0.1},
+    {"tools": [TOOL], "parallel_tool_calls": False},
+    {"verbosity": "low"},
+    {"reasoning_effort": "immense"},
     {"messages": []},
     {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]},
     {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
@@ -90,6 +105,49 @@ IMPOSSIBLE: list[Body] = [
 def test_what_ollama_cannot_do_is_refused(given: Body) -> None:
     with pytest.raises(ModelRefused):
         chat_request("m", {"messages": HELLO, **given})
+
+
+NOTHING_ASKED: list[Body] = [
+    {"repetition_penalty": 1.0},
+    {"min_tokens": 0},
+    {"ignore_eos": False},
+    {"chat_template_kwargs": {}},
+    {"mirostat": 0},
+    {"parallel_tool_calls": True},
+    {"parallel_tool_calls": False},
+    {"verbosity": "medium"},
+    {"reasoning_effort": None},
+    {"modalities": ["text"]},
+]
+
+
+@pytest.mark.parametrize("given", NOTHING_ASKED, ids=str)
+def test_what_asks_for_nothing_is_left_out(given: Body) -> None:
+    assert chat_request("m", {"messages": HELLO, **given}) == {"model": "m", "messages": HELLO}
+    assert completion_requests("m", {"prompt": "a", **given}) == [{"model": "m", "prompt": "a", "raw": True}]
+    assert not options(given)
+
+
+@pytest.mark.parametrize(
+    ("effort", "think"), [("none", False), ("minimal", "low"), ("low", "low"), ("medium", "medium"), ("high", "high")]
+)
+def test_effort_is_thinking(effort: str, think: str | bool) -> None:
+    assert chat_request("m", {"messages": HELLO, "reasoning_effort": effort})["think"] == think
+    given: Body = {"prompt": "a", "reasoning_effort": effort}
+    if think:
+        with pytest.raises(ModelRefused, match="chats only"):
+            completion_requests("m", given)
+    else:
+        assert "think" not in completion_requests("m", given)[0]
+
+
+OPTIONS_ONLY = {*OPTIONS, "stop", "max_tokens", "max_completion_tokens", "n", "best_of"}
+SEEN = {"messages", "prompt", "suffix", "tools", "tool_choice", "response_format", "reasoning_effort", "modalities"}
+
+
+@pytest.mark.parametrize("name", sorted({*CHAT_FIELDS, *COMPLETION_FIELDS, *OLLAMA_OPTIONS} - {"num_predict"}))
+def test_every_field_the_gateway_takes_is_passed_on_or_refused(name: str) -> None:
+    assert name in OPTIONS_ONLY | SEEN | {*UNKNOWN, *ONLY}
 
 
 def test_completions_and_inputs() -> None:

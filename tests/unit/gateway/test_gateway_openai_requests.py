@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_app.gateway.api.fields import MAX_DEPTH, RequestRefused, decoded
-from ray_app.gateway.api.openai_requests import MAX_INPUTS, chat, completion, embedding
+from ray_app.gateway.api.openai_requests import MAX_INPUTS, chat, classification, completion, embedding
 from ray_app.gateway.api.wanted import Wanted
 from ray_app.gateway.contracts import Kind
 
@@ -167,6 +167,17 @@ def test_too_many_inputs_are_refused() -> None:
     assert refusal(completion, {"prompt": "a", "n": 3, "best_of": 2}).param == "best_of"
 
 
+def test_texts_to_classify_are_inputs_and_nothing_else() -> None:
+    wanted = classification({"model": "judge", "input": ["a", "b"], "user": "me"})
+    assert (wanted.kind, wanted.model, wanted.body, wanted.user) == (
+        Kind.CLASSIFICATION, "judge", {"input": ["a", "b"]}, "me",
+    )  # fmt: skip
+    assert wanted.renderer("r1").whole({"id": "theirs", "data": []}) == {"id": "classify-r1", "data": []}
+    assert refusal(classification, {"model": "judge"}).param == "input"
+    assert refusal(classification, {"input": "a", "stream": True}).param == "stream"
+    assert refusal(classification, {"input": "a", "temperature": 0}).param == "temperature"
+
+
 def test_embeddings_ask_backends_for_numbers_and_never_stream() -> None:
     assert embedding({"input": "a", "encoding_format": "base64", "dimensions": 8}).body == {
         "input": "a",
@@ -229,7 +240,7 @@ NAMES = st.sampled_from(
 )
 
 
-@given(st.dictionaries(NAMES, JSON, max_size=5), st.sampled_from([chat, completion, embedding]))
+@given(st.dictionaries(NAMES, JSON, max_size=5), st.sampled_from([chat, completion, embedding, classification]))
 def test_any_json_is_taken_or_refused_and_nothing_else(body: dict[str, Any], parse: Any) -> None:
     result = outcome(parse, body)
     if isinstance(result, RequestRefused):

@@ -171,6 +171,25 @@ async def test_slots_and_two_more_are_granted_at_once_and_the_rest_wait_for_an_e
         await s.end("nobody")
 
 
+async def test_calls_that_go_out_together_are_let_in_by_the_batch() -> None:
+    async with stack(a=backend(slots=4)) as s:
+        together = {"kind": Kind.EMBEDDING, "joins": True}
+        for number in range(24):
+            await s.owner.acquire(ticket(f"e{number}", **together))
+        for number in range(5):
+            await s.owner.acquire(ticket(f"c{number}"))
+        waiting = s.ask("one too many")
+        behind = s.ask("room in the batch, but not its turn", **together)
+        await s.later(1.0)
+        assert not waiting.done()
+        assert not behind.done()
+        await s.end("c0")
+        await waiting
+        await behind
+        shown = (await s.lane())["replicas"]["a/0"]
+        assert (shown["in_flight"], shown["taken"]) == (30, 6)
+
+
 async def test_better_priorities_are_granted_first() -> None:
     async with stack() as s:
         for number in range(3):

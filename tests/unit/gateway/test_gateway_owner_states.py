@@ -55,7 +55,7 @@ class _World:
         self.clock = ManualClock(1000.0)
         plan = GatewayPlan({Id(name): config for name, config in BACKENDS.items()}, {})
         self.lanes = [
-            Lane(name, config, [f"{name}/{n}" for n in range(len(config.urls))], CONFIG.queue, CONFIG.breaker)
+            Lane(name, config, [f"{name}/{n}" for n in range(len(config.urls))], CONFIG.queue, CONFIG.breaker, 3)
             for name, config in BACKENDS.items()
         ]
         self.limits = Limits(AgentRates(CONFIG.limits), Governor(plan), Budgets(CONFIG.limits))
@@ -67,7 +67,8 @@ class _World:
         ticket = Ticket(
             request_id=str(len(self.asked)),
             caller=Caller(name=f"c{caller}", job="job"),
-            kind=Kind.CHAT,
+            kind=Kind.EMBEDDING if caller == 3 else Kind.CHAT,
+            joins=caller == 3,
             targets=targets,
             priority=priority,
             tokens=100,
@@ -130,7 +131,9 @@ class _World:
                 assert lane.standing(request.ticket.avoid) is not Health.DOWN, "nobody waits for what cannot come"
             for replica in lane.replicas.values():
                 mine = [entry for entry in requests.values() if entry.replica is replica]
-                assert replica.in_flight == len(mine) <= replica.admitted
+                assert replica.in_flight == len(mine)
+                assert replica.joint.total() == sum(entry.ticket.joins for entry in mine)
+                assert replica.taken <= replica.admitted
                 assert all(replica.name not in entry.ticket.avoid for entry in mine)
             free = any(replica.free(now) for replica in lane.replicas.values())
             held = lane.paced_until > now or all("a/1" in entry.ticket.avoid or entry.ticket.avoid for entry in lane)

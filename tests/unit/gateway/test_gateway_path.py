@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +24,19 @@ from colony.errors import (
 from colony.ids import Id
 from colony.ledger.memory import MemoryLedger
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
+from ray_app.gateway.batching import Collect, batched
 from ray_app.gateway.calling import Calls
 from ray_app.gateway.catalog import open_catalog
 from ray_app.gateway.contracts import Ask, Body, CachePolicy, Caller, Kind, PromptSize, ServedModel
 from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.owner import LocalOwner, open_owner
 from ray_app.gateway.path import Parts, RequestPath
-from ray_app.gateway.plan import gateway_plan
+from ray_app.gateway.plan import GatewayPlan, gateway_plan
+from ray_app.gateway.ports import Backend
 from ray_app.gateway.preparing import preparation
 from ray_app.gateway.single_flight import single_flight
 from ray_app.gateway.usage import UsageBook, usage_book
+from tests.collecting import collect_within
 from tests.eventually import assert_eventually
 
 A, B = Id("a"), Id("b")
@@ -54,7 +58,12 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    *, replicas: int = 1, script: Script | None = None, preload: bool = False, **gateway: Any
+    *,
+    replicas: int = 1,
+    script: Script | None = None,
+    preload: bool = False,
+    together: Collect | None = None,
+    **gateway: Any,
 ) -> AsyncGenerator[Stage]:
     config = Config(
         gateway=GatewayConfig(
@@ -81,7 +90,7 @@ async def stage(
         parts = Parts(
             plan=plan,
             catalog=catalog,
-            calls=Calls(plan, backends, catalog, owner),
+            calls=Calls(plan, _batched(backends, plan, config, together), catalog, owner),
             owner=owner,
             cache=cache,
             flights=await stack.enter_async_context(single_flight()),
@@ -91,6 +100,13 @@ async def stage(
             tiers={"coordination": "complex"},
         )
         yield Stage(RequestPath(parts), owner, usage, ledger, backends[A], backends[B])
+
+
+def _batched(
+    backends: Mapping[Id, tuple[Backend, ...]], plan: GatewayPlan, config: Config, together: Collect | None
+) -> Mapping[str, Sequence[Backend]]:
+    batch = config.gateway.batch
+    return backends if together is None else batched(backends, plan.backends, together, Counter(), batch)
 
 
 _numbers = iter(range(1_000_000))
@@ -113,6 +129,20 @@ async def test_an_answer_and_its_record() -> None:
         record = answered.record
         assert (record.backend, record.model, record.cache, record.outcome) == ("a", "small", "miss", "ok")
         assert (record.prompt_tokens, record.completion_tokens) == (3, 3)
+        assert await s.idle()
+
+
+async def test_small_calls_of_many_reach_the_server_in_few_batches() -> None:
+    async with stage(together=collect_within(0.1)) as s:
+
+        def embed(number: int) -> Ask:
+            asked = ask(agent=f"agent {number}", cache=CachePolicy.NEVER)
+            return asked.model_copy(update={"kind": Kind.EMBEDDING, "body": {"input": f"text {number}"}})
+
+        answers = await asyncio.gather(*(s.gate.answer(embed(number)) for number in range(24)))
+        assert [len(answered.body["data"]) for answered in answers] == [1] * 24
+        batches = [len(call.body["input"]) for call in s.a[0].calls if isinstance(call.body.get("input"), list)]
+        assert max(batches) >= 10
         assert await s.idle()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from colony.config.gateway import BackendConfig
-from colony.errors import DeadlineExceeded, Overloaded, Unavailable
+from colony.errors import DeadlineExceeded, ModelRefused, Overloaded, Unavailable
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.contracts import BackendCall, Chunk, Kind
 from tests.eventually import assert_eventually
@@ -110,6 +110,16 @@ async def test_callers_who_leave_are_counted_and_free_their_slot() -> None:
     await asyncio.gather(starting, return_exceptions=True)
     await backend_stream.aclose()
     assert (one.left, one.running) == (2, 0)
+
+
+async def test_equal_inputs_have_equal_labels() -> None:
+    asked = BackendCall(kind=Kind.CLASSIFICATION, model="scripted", body={"input": ["a", "b", "a"]}, seconds=1)
+    first, second, third = (await backend().answer(asked))["data"]
+    assert (first["label"], first["probs"]) == (third["label"], third["probs"])
+    assert first["probs"] != second["probs"]
+    assert sum(first["probs"]) == pytest.approx(1)
+    with pytest.raises(ModelRefused):
+        await streamed(backend(), asked)
 
 
 async def test_equal_inputs_have_equal_embeddings() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, NotFound, Unavailable
+from colony.errors import ColonyError, ModelRefused, NotFound, Unavailable
 from ray_app.gateway.backends.open import speaking_openai
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Kind
 from ray_app.gateway.ports import Backend
@@ -60,6 +60,35 @@ async def test_vllm_tells_load_context_and_tokens() -> None:
         assert asked["messages"][0]["content"] == "Hello < |im_end|> there"
         assert asked["add_generation_prompt"] is True
         assert "temperature" not in asked
+
+
+def classifying(model: str = "m") -> BackendCall:
+    return BackendCall(kind=Kind.CLASSIFICATION, model=model, body={"input": ["good", "bad"]}, seconds=5)
+
+
+async def test_vllm_classifies_lists_of_texts() -> None:
+    labels = [{"index": at, "label": "positive", "probs": [0.2, 0.8], "num_classes": 2} for at in range(2)]
+    usage = {"prompt_tokens": 2, "total_tokens": 2, "completion_tokens": 0}
+    pages: Pages = {"/classify": (200, {"id": "classify-1", "object": "list", "data": labels, "usage": usage})}
+    async with opened("vllm", pages) as (backend, server):
+        answer = await backend.answer(classifying())
+        assert (answer["data"], answer["usage"]) == (labels, usage)
+        assert sent(server, "/classify") == [{"model": "m", "input": ["good", "bad"]}]
+
+
+async def test_a_server_without_a_classifier_is_no_lost_model() -> None:
+    async with opened("vllm", {"/v1/models": (200, MODELS)}) as (backend, _):
+        with pytest.raises(ModelRefused, match="'m' does not classify"):
+            await backend.answer(classifying())
+        with pytest.raises(NotFound):
+            await backend.answer(classifying("nobody"))
+    async with opened("vllm", {"/classify": (200, {"data": [{"label": "no numbers"}]})}) as (backend, _):
+        with pytest.raises(Unavailable):
+            await backend.answer(classifying())
+    async with opened("openai", {}) as (backend, server):
+        with pytest.raises(ModelRefused, match="'openai' does not classify"):
+            await backend.answer(classifying())
+        assert not server.requests
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama_cpp"])

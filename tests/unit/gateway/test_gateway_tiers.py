@@ -4,7 +4,7 @@ import pytest
 
 from colony.config.gateway import BackendConfig, TierTarget
 from colony.config.model import Config, ModelConfig
-from colony.errors import NotFound, Unavailable
+from colony.errors import ModelRefused, NotFound, Unavailable
 from colony.ids import Id
 from ray_app.gateway.contracts import Ask, Caller, Kind, ServedModel, Target
 from ray_app.gateway.plan import GatewayPlan, gateway_plan
@@ -97,3 +97,13 @@ def test_the_section_model_alone_makes_one_backend() -> None:
     assert [config.urls for config in other.backends.values()] == [("http://127.0.0.1:11434",)]
     assert other.tiers["complex"][0].model == "b"
     assert other.tiers["standard"][0].model == ""
+
+
+def test_texts_are_classified_by_backends_that_can() -> None:
+    mixed = plan()
+    mixed.backends[SMALL] = BackendConfig(kind="ollama", models=("tiny",))
+    asked = ask(Kind.CLASSIFICATION)
+    assert targets_of(asked, mixed, SERVED) == (Target(backend="big", model="huge"),)
+    assert cheapest(asked, mixed, SERVED) == (Target(backend="big", model="huge"),)
+    with pytest.raises(ModelRefused, match="'small' does not classify"):
+        targets_of(ask(Kind.CLASSIFICATION, model="tiny"), mixed, SERVED)
