@@ -97,6 +97,14 @@ class CertificateInvalid(Unavailable):
     """The certificate of a server is not valid: run out, for another name, or signed by nobody known."""
 
 
+class WebhookAway(Unavailable):
+    """A webhook does not answer, or answers that it cannot now."""
+
+
+class WebhookRefused(NotPermitted):
+    """A webhook refuses what it is sent, or may not be called."""
+
+
 class Unreadable(Permanent):
     """Something cannot be read: its key is not at hand, it was changed, or another build wrote it."""
 

@@ -1,26 +1,24 @@
-"""The activities behind `website_monitor`: its sites, rounds, notices and reports. Run on `colony-io`."""
+"""The activities behind `website_monitor`: its sites, rounds and reports. Run on `colony-io`."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from temporalio import activity
 
 from colony.contracts import JobState
-from colony.errors import BadInput, ColonyError, NotFound, NotPermitted, Permanent, Unavailable
-from colony.fetch import FetchedPage
-from colony.ids import event_subject
+from colony.errors import BadInput, NotFound, Permanent
 from colony.ledger.port import Ledger
-from colony.messaging.port import Envelope, Messenger
-from colony.sites import MAX_SITES, NoticeRow, SiteMemory, SiteRow
+from colony.messaging.port import Messenger
+from colony.sites import MAX_SITES, SiteMemory, SiteRow
 from colony.telemetry.context import kept_trace
 from colony.telemetry.port import OFF, Tracer
 from workflows import monitor_contracts as contracts
+from workflows.activities_notices import NoticeActivities, Poster
 from workflows.beating import beating
 from workflows.monitor_contracts import (
     CHECK_STEP,
@@ -29,8 +27,6 @@ from workflows.monitor_contracts import (
     MonitorOpened,
     MonitorSettings,
     MonitorTick,
-    NoticesOf,
-    NoticesSent,
     OpenMonitor,
     ReportMonitor,
     SiteChange,
@@ -44,7 +40,6 @@ from workflows.monitor_reporting import monitor_artifacts
 from workflows.monitor_rounds import named_sites, round_rows
 from workflows.monitoring import DAY, first_due, gap_of
 from workflows.opening import check_agents
-from workflows.webhooks import body_of, event_of, headers_of
 
 KEEP_TASKS: Final = 5_000
 """Checks whose tasks and outcomes stay in the ledger; their history stays for longer, rolled up."""
@@ -54,21 +49,7 @@ KEEP_DAYS: Final = 31
 
 _LONGEST: Final = 60.0
 _TRIM_EVERY: Final = 100
-_PAGE: Final = 50
-_POST_SECONDS: Final = 10.0
-_TELL_SECONDS: Final = 2.0
-_PASSING: Final = frozenset({408, 425, 429})
 _NOTHING: Mapping[str, Any] = {}
-
-
-class Poster(Protocol):
-    """The guarded fetcher, as far as webhooks need it."""
-
-    async def post(
-        self, url: str, content: bytes, headers: Mapping[str, str], *, timeout: float | None = None
-    ) -> FetchedPage:
-        """POST once; raises `NotPermitted`, `Unavailable`, `DeadlineExceeded`."""
-        ...
 
 
 class MonitorActivities:
@@ -87,8 +68,7 @@ class MonitorActivities:
         """Without `poster` no webhook is called; with `check_fleet` a monitor without agents is refused."""
         self._ledger = ledger
         self._roots = tuple(data_roots)
-        self._messenger = messenger
-        self._poster = poster
+        self._notices = NoticeActivities(ledger, messenger, poster)
         self._check_fleet = check_fleet
         self._tracer = tracer
 
@@ -99,9 +79,8 @@ class MonitorActivities:
             self.open_monitor,
             self.monitor_tick,
             self.change_sites,
-            self.send_notices,
-            self.drop_notices,
             self.report_monitor,
+            *self._notices.activities,
         ]
 
     @activity.defn(name=contracts.OPEN_MONITOR)
@@ -155,7 +134,12 @@ class MonitorActivities:
             await self._ledger.trim_monitor(request.job, CHECK_STEP.number, before_seq, request.now - KEEP_DAYS * DAY)
         pulse = await self._ledger.monitor_pulse(request.job)
         return TickResult(
-            reply=reply, sites=pulse.sites, paused=pulse.paused, next_due=pulse.next_due, notices=pulse.notices
+            reply=reply,
+            sites=pulse.sites,
+            paused=pulse.paused,
+            next_due=pulse.next_due,
+            notices=pulse.notices,
+            last_notice=pulse.last_notice,
         )
 
     @activity.defn(name=contracts.CHANGE_SITES)
@@ -205,57 +189,6 @@ class MonitorActivities:
             who = None if change.resume_all else named["resume"]
             resumed = await self._ledger.pause_sites(job, who, False, now)
         return paused, resumed
-
-    @activity.defn(name=contracts.SEND_NOTICES)
-    async def send_notices(self, request: NoticesOf) -> NoticesSent:
-        """Tell the next things: facts on the bus, a POST to the webhook. Raises `Unavailable` to be tried again."""
-        async with beating(_LONGEST):
-            page = await self._ledger.notices(request.job, _PAGE)
-            if page:
-                await self._send(request, page)
-            return NoticesSent(sent=len(page))
-
-    async def _send(self, request: NoticesOf, page: Sequence[NoticeRow]) -> None:
-        if activity.info().attempt == 1:
-            await self._publish(request, page)
-        monitor = await self._ledger.monitor(request.job)
-        settings = MonitorSettings.model_validate_json(monitor.settings)
-        if settings.webhook and self._poster is not None:
-            body = body_of(request.job, request.workflow_id, page)
-            delivery = f"{request.job}-{page[0].notice}-{page[-1].notice}"
-            await self._post(self._poster, settings.webhook, body, monitor.secret, delivery)
-        await self._ledger.settle_notices(request.job, page[-1].notice)
-
-    async def _publish(self, request: NoticesOf, page: Sequence[NoticeRow]) -> None:
-        if self._messenger is None:
-            return
-        try:
-            async with asyncio.timeout(_TELL_SECONDS):
-                for notice in page:
-                    payload = {"job": request.job, "key": request.key, **event_of(notice)}
-                    fact = Envelope(kind=notice.kind, payload=payload, message_id=f"site-event-{notice.notice}")
-                    await self._messenger.tell(event_subject(notice.kind, notice.site), fact)
-        except (ColonyError, TimeoutError) as error:
-            activity.logger.warning("events not sent, the ledger and the webhook have them: %s", error)
-
-    async def _post(self, poster: Poster, url: str, body: bytes, secret: str, delivery: str) -> None:
-        headers = headers_of(body, secret, delivery, time.time())
-        answer = await poster.post(url, body, headers, timeout=_POST_SECONDS)
-        if 200 <= answer.status < 300:
-            return
-        said = f"The webhook answered with status {answer.status}."
-        if answer.status >= 500 or answer.status in _PASSING:
-            raise Unavailable(said)
-        raise NotPermitted(said)
-
-    @activity.defn(name=contracts.DROP_NOTICES)
-    async def drop_notices(self, request: NoticesOf) -> NoticesSent:
-        """Give up the next page of notices; the ledger keeps why."""
-        async with beating(_LONGEST):
-            page = await self._ledger.notices(request.job, _PAGE)
-            if page:
-                await self._ledger.settle_notices(request.job, page[-1].notice, request.reason)
-            return NoticesSent(sent=len(page))
 
     @activity.defn(name=contracts.REPORT_MONITOR)
     async def report_monitor(self, request: ReportMonitor) -> list[str]:

@@ -31,17 +31,21 @@ with workflow.unsafe.imports_passed_through():
         SitesChanged,
         TickResult,
     )
+    from workflows.monitor_daily import Daily
     from workflows.monitor_lanes import Lanes
-    from workflows.monitor_notices import Teller
+    from workflows.monitor_notices import Publisher, Teller, Telling
+    from workflows.monitor_patience import SHORT_SECONDS, Patience, patient_options
     from workflows.monitoring import DAY, wake_in
     from workflows.policies import io_options, should_continue_as_new
     from workflows.translate import final, to_colony_error
+    from workflows.unhindered import unhindered
 
-_SHORT = 60.0
-"""Seconds an activity may take that only touches rows."""
 _MORE_EVENTS = 1_000
 """History beyond the usual bound that is borne while checks are under way."""
 _BLOCKED_SECONDS = 2.0
+
+_APART = "events-apart"
+"""Histories of earlier builds, in which one activity told bus and webhook, replay as they were."""
 
 
 @workflow.defn(name=contracts.TEMPLATE, failure_exception_types=[ColonyError, ValidationError])
@@ -54,16 +58,18 @@ class WebsiteMonitor:
         self._job: int | None = None
         self._gap = 1.0
         self._tick = 0
-        self._reported_day = 0
+        self._daily = Daily(0)
         self._lanes: Lanes | None = None
-        self._teller: Teller | None = None
+        self._telling: Telling | None = None
+        self._patience = Patience()
+        self._heard: int | None = 0
+        self._known = 0
         self._finished: tuple[Range, ...] = ()
         self._lock = asyncio.Lock()
         self._woken = False
         self._paused = 0
         self._sites = 0
         self._notices = 0
-        self._report_trouble = ""
         self._phase = "opening"
 
     @workflow.query(name="progress")
@@ -113,7 +119,7 @@ class WebsiteMonitor:
             request = ChangeSites(job=self._opened_job(), change=change, now=_now())
             try:
                 done = await workflow.execute_activity(
-                    contracts.CHANGE_SITES, request, result_type=SitesChanged, **io_options(_SHORT)
+                    contracts.CHANGE_SITES, request, result_type=SitesChanged, **io_options(SHORT_SECONDS)
                 )
             except ActivityError as error:
                 raise final(to_colony_error(error)) from None
@@ -139,7 +145,7 @@ class WebsiteMonitor:
         request = ReportMonitor(job=self._opened_job(), since=_now() - hours * 3600, until=_now())
         try:
             return await workflow.execute_activity(
-                contracts.REPORT_MONITOR, request, result_type=list[str], **io_options(_SHORT)
+                contracts.REPORT_MONITOR, request, result_type=list[str], **io_options(SHORT_SECONDS)
             )
         except ActivityError as error:
             raise final(to_colony_error(error)) from None
@@ -153,11 +159,13 @@ class WebsiteMonitor:
         try:
             job, parts = await self._open(given)
             self._lanes = Lanes(job, self._key)
-            self._teller = Teller(NoticesOf(job=job, key=self._key, workflow_id=workflow.info().workflow_id))
+            teller = Teller(NoticesOf(job=job, key=self._key, workflow_id=workflow.info().workflow_id))
+            publisher = Publisher(job, self._key, self._heard, self._known) if workflow.patched(_APART) else None
+            self._telling = Telling(teller, publisher)
             for part in parts:
                 self._lanes.start(part)
             self._job, self._phase = job, "running"
-            await self._watch(job, self._lanes, self._teller)
+            await self._watch(job, self._lanes, self._telling)
         except (ColonyError, FailureError, asyncio.CancelledError) as error:
             await self._fail(error)
 
@@ -167,39 +175,42 @@ class WebsiteMonitor:
         resumed = resumed_of(given) if info.continued_run_id else None
         if resumed is None:
             request = OpenMonitor(input=input_text(given), key=self._key, workflow_id=info.workflow_id, now=_now())
-            opened = await workflow.execute_activity(
-                contracts.OPEN_MONITOR, request, result_type=MonitorOpened, **io_options(_SHORT)
-            )
+            opened = await self._patience.execute(contracts.OPEN_MONITOR, request, MonitorOpened)
             self._gap, self._sites = opened.gap, opened.sites
-            self._reported_day = int(_now() // DAY) - 1
+            self._daily = Daily(int(_now() // DAY) - 1)
             return opened.job, ()
         self._key, self._tick, self._gap = resumed.key, resumed.tick, resumed.gap
-        self._finished, self._reported_day, self._sites = resumed.finished, resumed.reported_day, resumed.sites
+        self._finished, self._daily, self._sites = resumed.finished, Daily(resumed.reported_day), resumed.sites
+        self._heard, self._known = resumed.heard, resumed.known
         return resumed.job, resumed.lanes
 
-    async def _watch(self, job: int, lanes: Lanes, teller: Teller) -> NoReturn:
+    async def _watch(self, job: int, lanes: Lanes, telling: Telling) -> NoReturn:
         while True:
-            last = await self._round(job, lanes)
-            if last.notices:
-                teller.wake()
-            await self._report_yesterday(job)
-            await self._pause_between(last, lanes)
-            self._finished = (*self._finished, *lanes.collect())
-            if _is_full(busy=bool(lanes.ranges) or teller.busy):
+            try:
+                last = await self._round(job, lanes)
+            except ActivityError as error:
+                await self._until_woken(self._patience.bear(error))
+            else:
+                self._patience.worked()
+                telling.wake(last)
+                await self._daily.write(job)
+                await self._pause_between(last, lanes)
+                self._finished = (*self._finished, *lanes.collect())
+            if _is_full(busy=bool(lanes.ranges) or telling.busy):
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                self._continue(job, lanes)
+                self._continue(job, lanes, telling)
 
     async def _round(self, job: int, lanes: Lanes) -> TickResult:
+        """One round. After an error it may be in the ledger nevertheless: it is asked for again, as it was."""
         async with self._lock:
             self._woken = False
-            self._tick += 1
             request = MonitorTick(
-                job=job, tick=self._tick, now=_now(), gap=self._gap, finished=self._finished, free=lanes.free
+                job=job, tick=self._tick + 1, now=_now(), gap=self._gap, finished=self._finished, free=lanes.free
             )
             last = await workflow.execute_activity(
-                contracts.MONITOR_TICK, request, result_type=TickResult, **io_options(_SHORT)
+                contracts.MONITOR_TICK, request, result_type=TickResult, **patient_options()
             )
-        self._finished = ()
+        self._tick, self._finished = request.tick, ()
         self._sites, self._paused, self._notices = last.sites, last.paused, last.notices
         for part in last.reply.lanes:
             lanes.start(part)
@@ -210,34 +221,22 @@ class WebsiteMonitor:
         wait = wake_in(last.next_due, _now(), self._gap)
         if last.reply.blocked:
             wait = max(self._gap, _BLOCKED_SECONDS)
-        midnight = (self._reported_day + 2) * DAY - _now()
+        midnight = self._daily.due_in(_now())
         timeout = max(self._gap, midnight if wait is None else min(wait, midnight))
+        await self._until_woken(timeout, lanes)
+
+    async def _until_woken(self, timeout: float, lanes: Lanes | None = None) -> None:
+        """Until the sites were changed, checks of `lanes` have ended, or so many seconds are over."""
+        ended = (lambda: False) if lanes is None else lanes.some_ended
         try:
-            await workflow.wait_condition(lambda: self._woken or lanes.some_ended(), timeout=timedelta(seconds=timeout))
+            await workflow.wait_condition(lambda: self._woken or ended(), timeout=timedelta(seconds=timeout))
         except TimeoutError:
             return
 
-    async def _report_yesterday(self, job: int) -> None:
-        today = int(_now() // DAY)
-        if today - 1 <= self._reported_day:
-            return
-        day = today - 1
-        self._reported_day = day
-        name = workflow.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-        request = ReportMonitor(job=job, since=day * DAY, until=(day + 1) * DAY, day=name.strftime("%Y-%m-%d"))
-        try:
-            await workflow.execute_activity(
-                contracts.REPORT_MONITOR, request, result_type=list[str], **io_options(_SHORT)
-            )
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            self._report_trouble = str(to_colony_error(error))[:300]
-        else:
-            self._report_trouble = ""
-
-    def _continue(self, job: int, lanes: Lanes) -> NoReturn:
-        self._finished = (*self._finished, *lanes.collect())
+    def _continue(self, job: int, lanes: Lanes, telling: Telling) -> NoReturn:
+        if not self._patience.failing:  # a round that is asked for again must be as it was
+            self._finished = (*self._finished, *lanes.collect())
+        heard, known = telling.heard
         workflow.continue_as_new(
             MonitorResume(
                 job=job,
@@ -247,13 +246,18 @@ class WebsiteMonitor:
                 sites=self._sites,
                 lanes=lanes.ranges,
                 finished=self._finished,
-                reported_day=self._reported_day,
+                reported_day=self._daily.reported,
+                heard=heard,
+                known=known,
             ),
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
         )
 
     def _trouble(self) -> str:
-        return (self._lanes.trouble if self._lanes is not None else "") or self._report_trouble
+        """What is wrong, the worst first."""
+        lanes = "" if self._lanes is None else self._lanes.trouble
+        telling = "" if self._telling is None else self._telling.trouble
+        return self._patience.trouble or lanes or telling or self._daily.trouble
 
     def _opened_job(self) -> int:
         if self._job is None:
@@ -265,21 +269,20 @@ class WebsiteMonitor:
         cancelled = is_cancelled_exception(error)
         cause = Cancelled("The job was cancelled.") if cancelled else to_colony_error(error)
         if self._job is not None:
-            await asyncio.shield(asyncio.ensure_future(self._stop(self._job, cause)))
+            await unhindered(self._stop(self._job, cause), cut_before=False)
         if cancelled:
             raise error
         raise final(cause) from None
 
     async def _stop(self, job: int, cause: ColonyError) -> None:
         self._phase = "closing"
-        if self._lanes is not None and self._teller is not None:
+        if self._lanes is not None and self._telling is not None:
             self._lanes.cancel()
-            self._teller.cancel()
-        mark = CancelJob(job=job, key=self._key)
-        await workflow.execute_activity(names.CANCEL_JOB, mark, **io_options(_SHORT))
+            self._telling.cancel()
+        await self._patience.execute(names.CANCEL_JOB, CancelJob(job=job, key=self._key), type(None))
         state = JobState.CANCELLED if isinstance(cause, Cancelled) else JobState.FAILED
         request = CloseJob(job=job, state=state, reason=str(cause)[:1000])
-        await workflow.execute_activity(names.CLOSE_JOB, request, **io_options(_SHORT))
+        await self._patience.execute(names.CLOSE_JOB, request, type(None))
         self._phase = "closed"
 
 

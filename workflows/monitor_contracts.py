@@ -17,6 +17,7 @@ TEMPLATE: Final = "website_monitor"
 OPEN_MONITOR: Final = "open_monitor"
 MONITOR_TICK: Final = "monitor_tick"
 CHANGE_SITES: Final = "change_sites"
+PUBLISH_NOTICES: Final = "publish_notices"
 SEND_NOTICES: Final = "send_notices"
 DROP_NOTICES: Final = "drop_notices"
 REPORT_MONITOR: Final = "report_monitor"
@@ -134,6 +135,8 @@ class TickResult(Travelling):
     next_due: float | None
     notices: int
     """Things not told yet."""
+    last_notice: int = 0
+    """Number of the last of them; 0 for none, and from earlier builds."""
 
 
 class SiteChange(Frozen):
@@ -172,19 +175,38 @@ class SitesChanged(Travelling):
     gap: float = 1.0
 
 
-class NoticesOf(Frozen):
+class NoticesOf(Travelling):
     """Asks to tell what is not told yet; `reason` says why the next ones are given up instead."""
 
     job: int
     key: str
     workflow_id: str
     reason: str = ""
+    upto: int | None = None
+    """Number of the last one to be told, so that each attempt tells the same; None for all there are."""
+    publish: bool = True
+    """Whether they go to the bus as well: monitors that an earlier build began have nothing else for it."""
 
 
 class NoticesSent(Travelling):
     """How many were told, or given up."""
 
     sent: int
+
+
+class PublishNotices(Travelling):
+    """Asks to publish the events above one number and up to another, told or not."""
+
+    job: int
+    key: str
+    after: int
+    upto: int
+
+
+class NoticesPublished(Travelling):
+    """The bus has the events up to this number."""
+
+    last: int
 
 
 class ReportMonitor(Frozen):
@@ -208,7 +230,7 @@ class MonitorProgress(Frozen):
     untold: int = 0
     """Changes of state that the webhook did not take yet."""
     trouble: str = ""
-    """Why checks could not be made lately; empty when they can."""
+    """What is wrong: ledger or workers are away, checks cannot be made, events not told; empty when nothing is."""
     gap: float = 1.0
 
 
@@ -226,3 +248,7 @@ class MonitorResume(Travelling):
     finished: tuple[Range, ...] = ()
     reported_day: int
     """Days since 1970-01-01 UTC that have their report."""
+    heard: int | None = None
+    """Number of the last event the bus has; None from earlier builds."""
+    known: int = 0
+    """Number of the last event there is."""

@@ -189,6 +189,11 @@ def wake_in(next_due_at: float | None, now: float, gap: float) -> float | None:
     return None if next_due_at is None else max(gap, next_due_at - now)
 
 
+def pause_after(failures: int) -> float:
+    """Seconds before something that failed so often in a row is tried again: 5 to 60."""
+    return min(60.0, 5.0 * 2.0 ** min(failures - 1, 10))
+
+
 class Uptime(NamedTuple):
     """The history of a site in numbers."""
 

@@ -15,7 +15,7 @@ SIGNATURE: Final = "X-Colony-Signature"
 """`t=<seconds>,v1=<hex>`: HMAC-SHA256 of `<seconds>.<body>` under the monitor's secret."""
 
 DELIVERY: Final = "X-Colony-Delivery"
-"""The same for each attempt to deliver the same events."""
+"""`<job>-<first event>-<last event>`: the same for each attempt to deliver these events."""
 
 
 def event_of(notice: NoticeRow) -> dict[str, Any]:
@@ -34,6 +34,11 @@ def event_of(notice: NoticeRow) -> dict[str, Any]:
 def body_of(job: int, workflow_id: str, notices: Sequence[NoticeRow]) -> bytes:
     """The body of a POST that tells these."""
     return orjson.dumps({"job": job, "workflow_id": workflow_id, "events": [event_of(each) for each in notices]})
+
+
+def delivery_of(job: int, notices: Sequence[NoticeRow]) -> str:
+    """The value of the header `DELIVERY`."""
+    return f"{job}-{notices[0].notice}-{notices[-1].notice}"
 
 
 def headers_of(body: bytes, secret: str, delivery: str, now: float) -> dict[str, str]:

@@ -41,9 +41,15 @@ class MemorySites:
             return MonitorPulse(0, 0, None, 0, 0)
         rows = table.sites.values()
         due = (row.due_at for row in rows if not row.paused and row.checking is None)
-        waiting = sum(row.notice not in table.told for row in table.notices)
-        failed = sum(bool(error) for error in table.told.values())
-        return MonitorPulse(len(rows), sum(row.paused for row in rows), min(due, default=None), waiting, failed)
+        waiting = [row.notice for row in table.notices if row.notice not in table.told]
+        return MonitorPulse(
+            sites=len(rows),
+            paused=sum(row.paused for row in rows),
+            next_due=min(due, default=None),
+            notices=len(waiting),
+            failed_notices=sum(bool(error) for error in table.told.values()),
+            last_notice=max(waiting, default=0),
+        )
 
     async def sites(self, job: int) -> list[SiteRow]:
         """See `SiteLedger`."""
@@ -140,10 +146,16 @@ class MemorySites:
         found = [] if table is None else table.alerts
         return [row for row in reversed(found) if row.closed_at is None or row.closed_at >= since][:limit]
 
-    async def notices(self, job: int, limit: int) -> list[NoticeRow]:
+    async def notices(self, job: int, limit: int, upto: int | None = None) -> list[NoticeRow]:
         """See `SiteLedger`."""
         table = self._tables.monitors.get(job)
-        return [] if table is None else [row for row in table.notices if row.notice not in table.told][:limit]
+        rows = [] if table is None else [row for row in table.notices if row.notice not in table.told]
+        return [row for row in rows if upto is None or row.notice <= upto][:limit]
+
+    async def notices_between(self, job: int, after: int, upto: int, limit: int) -> list[NoticeRow]:
+        """See `SiteLedger`."""
+        table = self._tables.monitors.get(job)
+        return [] if table is None else [row for row in table.notices if after < row.notice <= upto][:limit]
 
     async def settle_notices(self, job: int, last: int, error: str = "") -> None:
         """See `SiteLedger`."""

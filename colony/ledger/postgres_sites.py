@@ -27,7 +27,8 @@ SELECT s.spec, s.memory, s.due_at, s.paused, s.checking, o.ok, o.error, o.result
 _PULSE: Final = """
 SELECT count(*), count(*) FILTER (WHERE paused), min(due_at) FILTER (WHERE NOT paused AND checking IS NULL),
        (SELECT count(*) FROM site_notice n WHERE n.job = $1 AND NOT n.told),
-       (SELECT count(*) FROM site_notice n WHERE n.job = $1 AND n.told AND n.error <> '')
+       (SELECT count(*) FROM site_notice n WHERE n.job = $1 AND n.told AND n.error <> ''),
+       (SELECT coalesce(max(notice), 0) FROM site_notice n WHERE n.job = $1 AND NOT n.told)
   FROM site WHERE job = $1"""
 
 _PUT: Final = """
@@ -43,6 +44,16 @@ RETURNING (xmax = 0)"""
 _ALERTS: Final = """
 SELECT alert, site, state, worst, reason, opened_at, closed_at, changes FROM alert
  WHERE job = $1 AND (closed_at IS NULL OR closed_at >= $2) ORDER BY alert DESC LIMIT $3"""
+
+_NOTICE: Final = "SELECT notice, site, kind, at, url, before, reason FROM site_notice"
+
+_NOTICES: Final = f"""{_NOTICE}
+ WHERE job = $1 AND NOT told AND ($3::bigint IS NULL OR notice <= $3) ORDER BY notice LIMIT $2"""
+
+# In two parts, since each has its own index.
+_BETWEEN: Final = f"""
+{_NOTICE} WHERE job = $1 AND NOT told AND notice > $2 AND notice <= $3 UNION ALL
+{_NOTICE} WHERE job = $1 AND told AND notice > $2 AND notice <= $3 ORDER BY notice LIMIT $4"""
 
 _NEW: Final = SiteMemory().model_dump_json().encode()
 
@@ -182,14 +193,14 @@ class PostgresSites:
             for number, site, state, worst, *rest in await self._database.rows(_ALERTS, job, since, limit)
         ]
 
-    async def notices(self, job: int, limit: int) -> list[NoticeRow]:
+    async def notices(self, job: int, limit: int, upto: int | None = None) -> list[NoticeRow]:
         """See `SiteLedger`."""
-        rows = await self._database.rows(
-            """SELECT notice, site, kind, at, url, before, reason FROM site_notice
-                WHERE job = $1 AND NOT told ORDER BY notice LIMIT $2""",
-            job,
-            limit,
-        )
+        rows = await self._database.rows(_NOTICES, job, limit, upto)
+        return [NoticeRow(number, Id(site), *rest) for number, site, *rest in rows]
+
+    async def notices_between(self, job: int, after: int, upto: int, limit: int) -> list[NoticeRow]:
+        """See `SiteLedger`."""
+        rows = await self._database.rows(_BETWEEN, job, after, upto, limit)
         return [NoticeRow(number, Id(site), *rest) for number, site, *rest in rows]
 
     async def settle_notices(self, job: int, last: int, error: str = "") -> None:

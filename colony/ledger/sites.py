@@ -33,6 +33,8 @@ class MonitorPulse(NamedTuple):
     """Not told yet."""
     failed_notices: int
     """Given up."""
+    last_notice: int = 0
+    """Number of the last one that is not told yet; 0 for none."""
 
 
 class SiteUpdate(NamedTuple):
@@ -130,8 +132,12 @@ class SiteLedger(Protocol):
         """Alerts open now or closed after `since`, newest first."""
         ...
 
-    async def notices(self, job: int, limit: int) -> list[NoticeRow]:
-        """What was not told yet, in order."""
+    async def notices(self, job: int, limit: int, upto: int | None = None) -> list[NoticeRow]:
+        """What was not told yet, in order; with `upto`, none above that number."""
+        ...
+
+    async def notices_between(self, job: int, after: int, upto: int, limit: int) -> list[NoticeRow]:
+        """What has a number above `after` and up to `upto`, told or not, in order."""
         ...
 
     async def settle_notices(self, job: int, last: int, error: str = "") -> None:

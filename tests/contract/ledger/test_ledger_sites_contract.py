@@ -179,12 +179,19 @@ async def test_notices_are_told_in_order(ledger: Ledger) -> None:
     assert [row.kind for row in waiting] == ["site-down", "site-up"]
     assert waiting[0].reason == "no � answer"
     assert (await ledger.monitor_pulse(job)).notices == 3
+    last = (await ledger.monitor_pulse(job)).last_notice
+    assert [row.kind for row in await ledger.notices(job, 9, last - 1)] == ["site-down", "site-up"]
     await ledger.settle_notices(job, waiting[0].notice)
     await ledger.settle_notices(job, waiting[1].notice, "nobody listens")
     assert [row.kind for row in await ledger.notices(job, 9)] == ["site-changed"]
-    assert (await ledger.monitor_pulse(job))[3:] == (1, 1)
+    assert (await ledger.monitor_pulse(job))[3:] == (1, 1, last)
+    between = await ledger.notices_between(job, waiting[0].notice, last, 9)
+    assert [row.kind for row in between] == ["site-up", "site-changed"], "told or not"
+    assert await ledger.notices_between(job, 0, last, 1) == waiting[:1]
+    assert await ledger.notices_between(job, 0, waiting[1].notice, 9) == waiting
+    assert await ledger.notices_between(job, last, last + 9, 9) == []
     await ledger.trim_monitor(job, 0, 0, 6.0)
-    assert (await ledger.monitor_pulse(job))[3:] == (1, 0)
+    assert (await ledger.monitor_pulse(job))[3:] == (1, 0, last)
     assert (await ledger.monitor_pulse(other)).notices == 1
 
 
