@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     template: Annotated[str, typer.Argument(help="Name of the workflow, such as review_analysis.")],
-    source: Annotated[str, typer.Option(help="File with the input rows (CSV or JSON Lines).")] = "",
+    source: Annotated[str, typer.Option(help="File with the input rows (CSV, JSON Lines or Parquet).")] = "",
     input_json: Annotated[str, typer.Option("--input", help="The whole input as a JSON object.")] = "",
     job_id: Annotated[str, typer.Option("--id", help="Workflow id; refused when it is taken.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start it and return.")] = False,
