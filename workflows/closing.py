@@ -17,7 +17,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from colony.contracts import JobState, JobView
-from colony.errors import ColonyError, Unavailable
+from colony.errors import Cancelled, ColonyError, Unavailable
 from colony.ledger.port import JobLedger
 from workflows.translate import to_colony_error
 
@@ -107,24 +107,27 @@ async def _ending(client: Client, job: JobView) -> tuple[JobState, str] | None:
 async def _of_status(client: Client, description: WorkflowExecutionDescription) -> tuple[JobState, str] | None:
     if description.status is WorkflowExecutionStatus.FAILED:
         state, what = ENDINGS[description.status]
-        return state, f"{what}{await _why_failed(client, description)}"[:1000]
+        why = await _why_failed(client, description)
+        if isinstance(why, Cancelled):  # told to stop by a signal or update, before it had a row to close
+            return JobState.CANCELLED, str(why)[:1000]
+        return state, (what if why is None else f"{what}: {why}")[:1000]
     return None if description.status is None else ENDINGS.get(description.status)
 
 
-async def _why_failed(client: Client, description: WorkflowExecutionDescription) -> str:
-    """What a workflow failed with that did not come to write it down itself; empty where that cannot be read."""
+async def _why_failed(client: Client, description: WorkflowExecutionDescription) -> ColonyError | None:
+    """What a workflow failed with that did not come to write it down itself; None where that cannot be read."""
     handle = client.get_workflow_handle(description.id, run_id=description.run_id)
     try:
         await handle.result(follow_runs=False, rpc_timeout=_RPC_TIMEOUT)
     except WorkflowFailureError as error:
-        return f": {to_colony_error(error.cause)}"
+        return to_colony_error(error.cause)
     except WorkflowContinuedAsNewError:
-        return ""
+        return None
     except RPCError as error:
         raise Unavailable(f"Temporal cannot say why {description.id[:100]!r} failed: {error.message[:200]}.") from error
     except ColonyError:
-        return ""  # encrypted, and the key is not at hand
-    return ""
+        return None  # encrypted, and the key is not at hand
+    return None
 
 
 def _first_run(description: WorkflowExecutionDescription) -> str:

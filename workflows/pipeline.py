@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.step_spans import step_span
     from workflows.steps import StepRun
     from workflows.translate import final, to_colony_error
+    from workflows.unhindered import unhindered
     from workflows.ways import past, steps_seen, takes_of
 
 _SHORT = 120.0
@@ -90,7 +91,7 @@ class Pipeline(Steered):
             plan, cursor = await self._open(args)
             self._plan = plan
             await self._steps(plan, cursor)
-            await self._close(plan, JobState.DONE, "")
+            await unhindered(self._close(plan, JobState.DONE, ""), cut_before=True)
             return self._result(plan)
         except (ColonyError, FailureError, asyncio.CancelledError) as error:
             await self._fail(error)
@@ -216,8 +217,7 @@ class Pipeline(Steered):
         cause = Cancelled("The job was cancelled.") if cancelled else to_colony_error(error)
         if self._plan is not None:
             state = JobState.CANCELLED if isinstance(cause, Cancelled) else JobState.FAILED
-            ending = asyncio.ensure_future(self._stop(self._plan, state, cause))
-            await asyncio.shield(ending)
+            await unhindered(self._stop(self._plan, state, cause), cut_before=False)
         if cancelled and not self.steering.cancelled:
             raise error
         raise final(cause) from None

@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 
 from agents.base import Agent
 from colony.clock import SystemClock
@@ -68,6 +68,18 @@ def _scrubbed(value: Any, folder: str) -> Any:
     return scrubbed
 
 
+def intercepted(client: Client, interceptors: Sequence[Interceptor]) -> Client:
+    """The same client with interceptors; it hands them on to its workers."""
+    if not interceptors:
+        return client
+    return Client(
+        client.service_client,
+        namespace=client.namespace,
+        data_converter=client.data_converter,
+        interceptors=interceptors,
+    )
+
+
 class Wrap(Protocol):
     def __call__(self, runner: BatchRunner, /) -> BatchRunner: ...
 
@@ -82,6 +94,7 @@ class Opens(Protocol):
         silence: float = 6.0,
         dispatch: bool = True,
         coded: Sequence[type] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> AbstractAsyncContextManager[Colony]: ...
 
 
@@ -102,11 +115,13 @@ def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
         silence: float = 6.0,
         dispatch: bool = True,
         coded: Sequence[type] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> AsyncGenerator[Colony]:
         ledger = MemoryLedger(SystemClock())
         config = Config(workflows=dict(templates or {}))
         shutdown = asyncio.Event()
-        async with connect(temporal) as client, local_runner(ledger, agents, roots=[tmp_path]) as local:
+        async with connect(temporal) as plain, local_runner(ledger, agents, roots=[tmp_path]) as local:
+            client = intercepted(plain, interceptors)
             runner: Any = local if wrap is None else wrap(local)
             attributes = await registered_attributes(client)
             io = IoActivities(ledger, config, [tmp_path], attributes=attributes, deployment="colony-test")

@@ -46,7 +46,7 @@ TEMPLATES = {Id("debating"): TemplateConfig.model_validate(parse_document(TEXT).
 
 
 class Debater:
-    """Says how many came before; agrees once told to; may crash the bus before it speaks."""
+    """Says how many came before; agrees once told to; may be slow to answer, or crash the bus before it speaks."""
 
     bus: ClassVar[NatsServer | None] = None
 
@@ -55,6 +55,8 @@ class Debater:
         if Debater.bus is not None and len(heard) == 1:
             server, Debater.bus = Debater.bus, None
             await server.restart()
+        if heard and task.payload.get("slow"):
+            await asyncio.sleep(30)
         agreed = len(heard) + 1 >= int(task.payload.get("agree_at", 99))
         return AgentResult(value={"by": ctx.agent_id, "heard": len(heard), "agreed": agreed})
 

@@ -35,6 +35,9 @@ def test_histories_are_there() -> None:
         "approved",
         "paused",
         "called",
+        "cancelled_while_closing",
+        "cut_while_closing_fails",
+        "cut_while_closing_whole",
         "website_monitor",
     }
 
