@@ -32,6 +32,7 @@ MEMORY: Final = 1 << 30
 _PROGRAM: Final = Path(__file__).with_name("parquet_lines.py")
 _TOLD: Final = 2_000
 _ENDED_BY_OTHERS: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+_CLASSES: Final = re.compile(r"^(?:[\w.]+: )?(?:C Data interface error: )?")
 _REASON: Final = re.compile(r'(?:General|EOF|NYI|ArrowError|External)\("((?:[^"\\]|\\.)*)')
 
 
@@ -90,7 +91,7 @@ def _failed(path: Path, code: int, said: str, memory: int) -> BadInput | Unavail
         )
     found = _REASON.search(said)
     lines = [line for line in said.splitlines() if line.strip()]
-    reason = found[1] if found else lines[-1] if lines else f"exit code {code}"
+    reason = found[1] if found else _CLASSES.sub("", lines[-1]) if lines else f"exit code {code}"
     return BadInput(
         f"The Parquet file {path.name!r} cannot be read: {reason[:300].rstrip('.')}.",
         remedy="Look whether it was written fully, or convert it to JSON Lines in UTF-8.",
