@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from colony.contracts import Frozen, JobView, Lease
 from colony.ledger.sites import MonitorPulse
-from control.llm_view import LlmView
+from control.llm_state import LlmView
 from workflows.contracts import Progress
 from workflows.standing import PendingWork, QueueDepth
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colony.errors import BudgetSpent
-from control.llm_view import BackendState, BudgetUse, QuotaState
+from control.llm_state import BackendState, BudgetUse, QuotaState
 from control.why_contracts import JobFacts, Reason
 
 _MORE = "more tokens: `llm_tokens` in the input of a job, or gateway.limits.job_tokens"

@@ -35,7 +35,8 @@ def llm(context: typer.Context, as_json: Json = False) -> None:
     """Show the language models: backends, queues, breakers, cache, tokens."""
     if context.invoked_subcommand is not None:
         return
-    from control.llm_view import parse_view, render_view
+    from control.llm_state import parse_view
+    from control.llm_view import render_view
 
     state = asyncio.run(_state())
     if as_json:

@@ -122,17 +122,19 @@ class BatchedBackend:
 
 
 class ReportingGate:
-    """A `Gate` whose state also tells the batches."""
+    """A `Gate` whose state also tells the batches, and which of several gateways tells it."""
 
-    def __init__(self, inner: Gate, sizes: Counter[int]) -> None:
+    def __init__(self, inner: Gate, sizes: Counter[int], name: str = "") -> None:
+        """`name` is that of this replica of the gateway; empty for the only one."""
         self._sizes = sizes
+        self._name = name
         self.answer, self.open, self.models = inner.answer, inner.open, inner.models
         self.why, self.drain = inner.why, inner.drain
         self._inner = inner
 
     async def state(self) -> dict[str, Any]:
         """See `Gate`."""
-        return {**await self._inner.state(), "batches": sizes_state(self._sizes)}
+        return {**await self._inner.state(), "batches": sizes_state(self._sizes), "gateway": self._name}
 
 
 def batched(

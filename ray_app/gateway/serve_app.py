@@ -93,8 +93,13 @@ class GatewayShell:
             return traced_backends(found, tracer) if tracer.on else found
 
         async with open_gate(setting, vitals, owner=owner, joined=joined) as gate:
-            reporting = ReportingGate(TracedGate(gate, tracer) if tracer.on else gate, sizes)
+            reporting = ReportingGate(TracedGate(gate, tracer) if tracer.on else gate, sizes, self._name(setting))
             yield Served(reporting, build_app(reporting, setting.api), vitals)
+
+    def _name(self, setting: Setting) -> str:
+        """Tells this replica from others; empty where it is the only one."""
+        several = setting.config.gateway.replicas.most > 1
+        return str(_serve.get_replica_context().replica_id.unique_id) if several else ""
 
 
 def collecting(config: BatchConfig) -> Collect:

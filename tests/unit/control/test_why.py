@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from colony.contracts import JobState, JobView, Lease, StepCounts
 from colony.ledger.histories import TaskAttempt, TaskHistory, TaskOutcome
 from colony.ledger.sites import MonitorPulse
-from control.llm_view import (
+from control.llm_state import (
     BackendState,
     BreakerState,
     BudgetsState,

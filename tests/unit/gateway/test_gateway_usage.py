@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony.clock import ManualClock, SystemClock
+from colony.config.gateway import BackendConfig, GatewayConfig
 from colony.errors import BadInput, ColonyError, Unavailable
+from colony.ids import Id
 from colony.ledger.memory import MemoryLedger
 from colony.llm.contracts import LlmCall
-from ray_app.gateway.contracts import Caller, CallRecord, Kind
+from ray_app.gateway.backends.scripted import Script, ScriptedBackend
+from ray_app.gateway.contracts import Caller, CallRecord, Kind, Target, Ticket
 from ray_app.gateway.metrics import exposition
+from ray_app.gateway.owner import open_owner
+from ray_app.gateway.plan import GatewayPlan
 from ray_app.gateway.totals import MOST_NAMES, OTHER, Totals
 from ray_app.gateway.usage import BATCH, UsageBook, usage_book
 from tests.eventually import assert_eventually
@@ -186,3 +191,47 @@ def test_the_exposition_is_what_prometheus_reads() -> None:
     assert found["colony_llm_cache_entries", ()] == 3
     assert found["colony_llm_waiting", ()] == 2
     assert exposition({}) == ""
+
+
+def samples(state: dict[str, Any]) -> dict[str, Any]:
+    """Name and labels -> value."""
+    parser = pytest.importorskip("prometheus_client.parser")
+    return {
+        f"{sample.name.removeprefix('colony_llm_')} {' '.join(sample.labels.values())}".strip(): sample.value
+        for family in parser.text_string_to_metric_families(exposition(state))
+        for sample in family.samples
+    }
+
+
+async def test_backends_replicas_breakers_and_quotas_are_told_each_on_its_own() -> None:
+    plan = GatewayPlan({Id("a"): BackendConfig(kind="scripted", slots=3, requests_per_minute=9)}, {})
+    backend = ScriptedBackend("a/0", Script(), plan.backends[Id("a")])
+    async with open_owner(plan, GatewayConfig(), {"a": [backend]}, ManualClock()) as owner:
+        target = Target(backend="a", model="m")
+        await owner.acquire(Ticket(request_id="r", caller=Caller(), kind=Kind.CHAT, targets=(target,), seconds=5))
+        found = samples({**await owner.state(), "batches": {"batches": 2, "calls": 40, "largest": 32}})
+        await owner.drain("a/0", on=True)
+        drained = samples(await owner.state())
+    wanted = {"backend_in_flight a": 1, "backend_waiting a": 0, "replica_in_flight a a/0": 1, "replica_slots a a/0": 3}
+    assert {name: found[name] for name in wanted} == wanted
+    assert (found["replica_up a a/0"], drained["replica_up a a/0"]) == (1, 0)
+    assert (found["breaker_state a m"], found["breaker_openings_total a m"]) == (0, 0)
+    assert (found["quota_requests a"], found["quota_requests_limit a"]) == (1, 9)
+    assert "quota_tokens_limit a" not in found
+    assert (found["batches_total"], found["batched_requests_total"], found["batch_largest"]) == (2, 40, 32)
+
+
+def test_models_without_end_make_no_series_without_end() -> None:
+    breakers = {f"m{number}": {"state": "open", "openings": 1} for number in range(1000)}
+    found = samples({"backends": {"a": {"breakers": breakers}}})
+    assert sum(name.startswith("breaker_state") for name in found) == 50
+    assert found["breaker_state a m0"] == 2
+
+
+def test_of_several_gateways_each_tells_its_own_counts() -> None:
+    book = UsageBook(None, ManualClock())
+    book.record(record())
+    found = samples({"usage": book.state(), "gateway": "g1", "waiting": 2})
+    assert found["requests_total g1"] == 1
+    assert found["model_requests_total m g1"] == 1
+    assert found["waiting"] == 2, "the owner knows it for all"
