@@ -3,35 +3,43 @@
     class Opinions(CodedJob):
         @workflow.run
         async def run(self, given: Any = None) -> dict[str, Any]:
-            self.begin_main()
+            self.begin_main(given)
             rows = [{"text": text} for text in as_object(given).get("texts", [])]
             judged = await fan_out(rows, agent="analysis", action="sentiment")
             await self.approve("Publish?", timeout=3600, default="approve")
             return {"ok": judged.ok}
 
-What agents do runs as a job of its own, started by this workflow: rows and results stay in the ledger, cancel and
-priority reach it, and `colony jobs` shows it. This module is for workflow code: it decides and does no I/O.
+What agents do runs as a job of its own, started by this workflow: rows and results stay in the ledger, pause, cancel,
+priority and tenant reach it, and `colony jobs` shows it. This module is for workflow code: it decides and does no I/O.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
+from pydantic import ValidationError
 from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import FailureError
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from colony.contracts import Frozen
     from colony.errors import BadInput, Cancelled, Permanent, Rejected
+    from colony.jobs import NORMAL_PRIORITY
     from workflows import names
     from workflows.boundary import parent_of
-    from workflows.contracts import Decision, JobResult, ParentNote, PendingApproval, ReadValues, ValueAt
-    from workflows.control_steps import PARENT_MEMO
+    from workflows.contracts import Decision, JobInput, JobResult, ParentNote, PendingApproval, ReadValues, ValueAt
+    from workflows.control_steps import PARENT_MEMO, followed
     from workflows.inline import INLINE
     from workflows.policies import io_options, priority_of
     from workflows.steered import Steered
+    from workflows.steering import Steering
+
+_FOLLOWED: Final = "flows hear what their job is told"
+_BY_SERVER: Final = "a job in code is cancelled by the server"
 
 Rows = str | int | Sequence[Mapping[str, Any]]
 """A file below a data root, a number of generated rows, or the rows themselves (at most 60 KiB in all)."""
@@ -133,8 +141,43 @@ async def wait(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+_CANCEL_SECONDS: Final = 60.0
+
+
 class CodedJob(Steered):
     """Base of a workflow in code: takes the signals and updates of every job, and can ask a person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tenant = ""
+        """For whom it runs; what its agents do counts as theirs."""
+        self._cancelling: asyncio.Task[None] | None = None
+
+    def begin_main(self, given: Any = None) -> None:
+        """Call first in `run`, with its input: `priority` and `tenant` in it count as for any job. Raises `BadInput`.
+
+        Without them, those of the job that started this one count, or what the workflow itself was started with.
+        """
+        info = workflow.info()
+        above = _parent(info)
+        asked = _asked(given)
+        started = info.priority.priority_key or self.steering.given
+        self.steering.given = asked.priority or (started if above is None else above.priority)
+        self.tenant = asked.tenant or ((info.priority.fairness_key or "") if above is None else above.tenant)
+        super().begin_main()
+
+    def _stop_main(self) -> None:
+        if self._main is None or not workflow.patched(_BY_SERVER):
+            super()._stop_main()
+        elif self._cancelling is None:
+            self._cancelling = asyncio.create_task(self._ask_server(), name="cancel by the server")
+
+    async def _ask_server(self) -> None:
+        """Only what the server cancels ends as cancelled; where it cannot be asked, the job ends as failed."""
+        try:
+            await workflow.execute_activity(names.CANCEL_WORKFLOW, **io_options(_CANCEL_SECONDS))
+        except FailureError:
+            super()._stop_main()
 
     @workflow.query(name="progress")
     def progress(self) -> dict[str, Any]:
@@ -190,30 +233,55 @@ def _step(
     return {"kind": kind, "agent": agent, "action": action, "parameters": dict(parameters or {}), **policy}
 
 
+def _asked(given: Any) -> JobInput:
+    fields = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    try:
+        return JobInput.model_validate({name: fields[name] for name in ("priority", "tenant") if name in fields})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise BadInput(f"The input field {first['loc'][0]!r} is wrong: {first['msg'][:200]}.") from None
+
+
+def _parent(info: workflow.Info) -> ParentNote | None:
+    """What the job that started this one handed over; only a parent is believed."""
+    return None if info.parent is None else parent_of(workflow.memo_value(PARENT_MEMO, None))
+
+
 async def _run_job(given: dict[str, Any]) -> JobResult:
     info = workflow.info()
-    above = None if info.parent is None else parent_of(workflow.memo_value(PARENT_MEMO, None))
+    above = _parent(info)
     instance: object = workflow.instance()
-    priority = instance.steering.priority if isinstance(instance, Steered) else 3
-    if isinstance(instance, Steered) and instance.steering.cancelled:
+    steering = instance.steering if isinstance(instance, Steered) else Steering()
+    if isinstance(instance, Steered) and steering.cancelled:
+        await workflow.wait_condition(lambda: instance.stopping)
         raise Cancelled("The job was cancelled.")
+    tenant = instance.tenant if isinstance(instance, CodedJob) else ""
     note = ParentNote(
-        key=info.first_execution_run_id, depth=1 + (0 if above is None else above.depth), priority=priority
+        key=info.first_execution_run_id,
+        depth=1 + (0 if above is None else above.depth),
+        priority=steering.priority,
+        tenant=tenant,
     )
-    return await workflow.execute_child_workflow(
+    handle = await workflow.start_child_workflow(
         INLINE,
         given,
         id=f"{info.workflow_id[:120]}.{workflow.uuid4().hex[:12]}",
         result_type=JobResult,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
         parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
         memo={PARENT_MEMO: note},
-        priority=priority_of(priority, ""),
+        priority=priority_of(note.priority, tenant),
     )
+    return await followed(handle, steering, note.priority, lambda: workflow.patched(_FOLLOWED))
 
 
 async def _value(job: int, step: int) -> Any:
+    instance: object = workflow.instance()
+    priority = instance.steering.priority if isinstance(instance, Steered) else NORMAL_PRIORITY
+    tenant = instance.tenant if isinstance(instance, CodedJob) else ""
     request = ReadValues(job=job, values={"value": ValueAt(step=step)})
-    found = await workflow.execute_activity(names.READ_VALUES, request, result_type=dict[str, Any], **io_options())
+    options = io_options(priority=priority_of(priority, tenant))
+    found = await workflow.execute_activity(names.READ_VALUES, request, result_type=dict[str, Any], **options)
     if "value" not in found:
         raise Permanent("The result could not be read.")
     return found["value"]

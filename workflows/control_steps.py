@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from temporalio import workflow
+from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import FailureError, is_cancelled_exception
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
@@ -77,7 +78,10 @@ class ControlSteps:
         if asked:
             request = ReadValues(job=self._plan.job, values=asked)
             found |= await workflow.execute_activity(
-                names.READ_VALUES, request, result_type=dict[str, Any], **io_options()
+                names.READ_VALUES,
+                request,
+                result_type=dict[str, Any],
+                **io_options(priority=priority_of(self._steering.priority, self._plan.tenant)),
             )
         return found
 
@@ -146,7 +150,7 @@ class ControlSteps:
         handle = await self._started(step, call, given)
         self._show("calling", step, f"job {handle.id} of template {call.template}")
         try:
-            result = await self._followed(handle)
+            result = await followed(handle, self._steering, self._steering.priority)
         except FailureError as error:
             if call.on_failure == "fail" and is_cancelled_exception(error):
                 raise Cancelled(f"Step {step.name}: the job {handle.id} was cancelled.") from None
@@ -165,30 +169,41 @@ class ControlSteps:
             call.template,
             given,
             id=f"{self._plan.workflow_id[:120]}.{step.name}.{self._plan.key[:8]}",
+            # The name says which step of which job it is: one that was there before is no work to do again.
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             result_type=JobResult,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
             memo={PARENT_MEMO: note},
             priority=priority_of(priority, self._plan.tenant),
         )
 
-    async def _followed(self, handle: ChildWorkflowHandle[Any, JobResult]) -> JobResult:
-        """Wait for the called job; what this one is told it hears too, and it ends before a cancelled one does."""
-        paused, priority = False, self._steering.priority
-        try:
-            while not handle.done():
-                seen = self._steering.changes
-                if self._steering.paused != paused:
-                    paused = self._steering.paused
-                    await _tell(handle, "pause" if paused else "resume")
-                if self._steering.priority != priority:
-                    priority = self._steering.priority
-                    await _tell(handle, "set_priority", priority)
-                await workflow.wait_condition(lambda seen=seen: handle.done() or self._steering.changes != seen)
-            return await handle
-        except asyncio.CancelledError:
-            handle.cancel()
-            await asyncio.gather(handle, return_exceptions=True)
-            raise
+
+async def followed(
+    handle: ChildWorkflowHandle[Any, JobResult],
+    steering: Steering,
+    priority: int,
+    may_tell: Callable[[], bool] = lambda: True,
+) -> JobResult:
+    """Wait for a job that was started; what this one is told it hears too, and it ends before a cancelled one does.
+
+    `priority` is the one it was started at. Raises what it failed with.
+    """
+    paused = False
+    try:
+        while not handle.done():
+            seen = steering.changes
+            if steering.paused != paused and may_tell():
+                paused = steering.paused
+                await _tell(handle, "pause" if paused else "resume")
+            if steering.priority != priority and may_tell():
+                priority = steering.priority
+                await _tell(handle, "set_priority", priority)
+            await workflow.wait_condition(lambda seen=seen: handle.done() or steering.changes != seen)
+        return await handle
+    except asyncio.CancelledError:
+        handle.cancel()
+        await asyncio.gather(handle, return_exceptions=True)
+        raise
 
 
 async def _tell(handle: ChildWorkflowHandle[Any, JobResult], signal: str, *words: Any) -> None:

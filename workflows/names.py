@@ -12,6 +12,7 @@ DISPATCH_BATCH: Final = "dispatch_batch"
 REPORT: Final = "report"
 CANCEL_JOB: Final = "cancel_job"
 CLOSE_JOB: Final = "close_job"
+CANCEL_WORKFLOW: Final = "cancel_workflow"
 DISPATCHER_LIVES: Final = "dispatcher_lives"
 
 VERSIONS_CHANGED: Final = "versions_changed"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from temporalio import workflow
-from temporalio.common import RawValue
+from temporalio.common import Priority, RawValue
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.control_steps import PARENT_MEMO, ControlSteps
     from workflows.cursor import start
-    from workflows.policies import io_options
+    from workflows.policies import io_options, priority_of
     from workflows.steered import Steered
     from workflows.step_spans import step_span
     from workflows.steps import StepRun
@@ -167,7 +167,8 @@ class Pipeline(Steered):
         if cursor is None:
             self._show("loading", step)
             where = StepRef(job=plan.job, step=step.number, takes=takes)
-            loaded = await workflow.execute_activity(names.LOAD_STEP, where, result_type=StepLoad, **io_options())
+            options = io_options(priority=self._turn(plan, step))
+            loaded = await workflow.execute_activity(names.LOAD_STEP, where, result_type=StepLoad, **options)
             self._bad_rows += loaded.bad_rows
             if step.kind is StepKind.LOAD:
                 return StepCounts(number=step.number, name=step.name, tasks=loaded.tasks, ok=loaded.tasks)
@@ -194,7 +195,8 @@ class Pipeline(Steered):
             started_at=self._started_at,
             over=takes[0].step if takes else None,
         )
-        report = await workflow.execute_activity(names.REPORT, request, result_type=ReportResult, **io_options())
+        options = io_options(priority=self._turn(plan, step))
+        report = await workflow.execute_activity(names.REPORT, request, result_type=ReportResult, **options)
         self._artifacts = report.artifacts
 
     def _continue(self, plan: JobPlan, cursor: StepCursor) -> NoReturn:
@@ -226,7 +228,7 @@ class Pipeline(Steered):
         if self._step is not None:
             self._show("cancelling")
             await workflow.execute_activity(
-                names.CANCEL_JOB, CancelJob(job=plan.job, key=plan.key), **io_options(_SHORT)
+                names.CANCEL_JOB, CancelJob(job=plan.job, key=plan.key), **io_options(_SHORT, self._turn(plan))
             )
             await self._step.settle()
         await self._close(plan, state, str(cause))
@@ -235,7 +237,7 @@ class Pipeline(Steered):
         self.steering.ending = True
         self._show("closing")
         request = CloseJob(job=plan.job, state=state, reason=reason[:1000])
-        await workflow.execute_activity(names.CLOSE_JOB, request, **io_options(_SHORT))
+        await workflow.execute_activity(names.CLOSE_JOB, request, **io_options(_SHORT, self._turn(plan)))
         self._show("closed")
 
     def _show(
@@ -246,6 +248,11 @@ class Pipeline(Steered):
         if step is not None:
             update |= {"step": step.name, "step_number": step.number}
         self._phase = self._phase.model_copy(update=update)
+
+    def _turn(self, plan: JobPlan, step: StepPlan | None = None) -> Priority:
+        """The place in the queue of activities on the ledger."""
+        own = None if step is None else step.priority
+        return priority_of(own or self.steering.priority, plan.tenant)
 
     def _result(self, plan: JobPlan) -> JobResult:
         return JobResult(

@@ -68,9 +68,10 @@ DISPATCH_RETRY: Final = RetryPolicy(
 """For silent and dead hosts. Retries of the server add nothing to the history and are no attempts of a task."""
 
 
-def io_options(seconds: float = IO_SECONDS) -> dict[str, Any]:
-    """Options of an activity on `IO_QUEUE` that may take `seconds`."""
+def io_options(seconds: float = IO_SECONDS, priority: Priority = Priority.default) -> dict[str, Any]:
+    """Options of an activity on `IO_QUEUE` that may take `seconds`. Without a priority it has that of its workflow."""
     return {
+        "priority": priority,
         "task_queue": IO_QUEUE,
         "schedule_to_start_timeout": timedelta(seconds=STALL_SECONDS),
         "start_to_close_timeout": timedelta(seconds=seconds),

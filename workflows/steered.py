@@ -28,8 +28,13 @@ class Steered:
     def begin_main(self) -> None:
         """Call first in `run`: a cancel by update or signal cancels the task that runs now."""
         self._main = asyncio.current_task()
-        if self.steering.cancelled and self._main is not None:
-            self._main.cancel()
+        if self.steering.cancelled:
+            self._stop_main()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether what runs was cancelled, by the server or by a word."""
+        return self._main is not None and self._main.cancelling() > 0
 
     @workflow.signal(name="pause")
     def pause_by_signal(self, *_: Any) -> None:
@@ -121,5 +126,9 @@ class Steered:
 
     def _cancel(self) -> None:
         self.steering.cancel()
-        if self._main is not None and not self.steering.ending:
+        if not self.steering.ending:
+            self._stop_main()
+
+    def _stop_main(self) -> None:
+        if self._main is not None:
             self._main.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from colony.errors import BadInput, ColonyError, NotFound
-from colony.jobs import JobPlan, StepKind
+from colony.jobs import NORMAL_PRIORITY, JobPlan, StepKind
 from workflows.contracts import Answer, Decision, PendingApproval, SteeringState
 
 PRIORITIES: Final = range(1, 6)
@@ -15,6 +15,8 @@ class Steering:
     """Holds what a job was told. `changes` grows with each word, so that others see that there is news."""
 
     def __init__(self) -> None:
+        self.given = NORMAL_PRIORITY
+        """The priority of a job that has no plan."""
         self.paused_since: float | None = None
         """Wall-clock seconds."""
         self.cancelled = False
@@ -43,7 +45,7 @@ class Steering:
         """1 (first) to 5 (last)."""
         if self._priority is not None:
             return self._priority
-        return 3 if self._plan is None else self._plan.priority
+        return self.given if self._plan is None else self._plan.priority
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
@@ -24,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
         generation_delay,
         io_options,
         leave_delay,
+        priority_of,
         should_continue_as_new,
     )
     from workflows.steering import Steering
@@ -56,6 +58,9 @@ class StepRun:
 
     def _priority(self) -> int:
         return self._step.priority or self._steering.priority
+
+    def _turn(self) -> Priority:
+        return priority_of(self._priority(), self._plan.tenant)
 
     def progress(self) -> dict[str, object]:
         """The part of `Progress` a step knows."""
@@ -231,7 +236,7 @@ class StepRun:
         if workflow.time() - self._progress_at < STALL_SECONDS:
             return
         lives = await workflow.execute_activity(
-            names.DISPATCHER_LIVES, result_type=bool, **io_options(DISPATCHER_SECONDS)
+            names.DISPATCHER_LIVES, result_type=bool, **io_options(DISPATCHER_SECONDS, self._turn())
         )
         if not lives:
             raise Unavailable(
@@ -251,7 +256,8 @@ class StepRun:
 
     async def _tally(self) -> StepTally:
         where = StepRef(job=self._plan.job, step=self._step.number)
-        return await workflow.execute_activity(names.TALLY_STEP, where, result_type=StepTally, **io_options())
+        options = io_options(priority=self._turn())
+        return await workflow.execute_activity(names.TALLY_STEP, where, result_type=StepTally, **options)
 
     def _counts(self, tally: StepTally) -> StepCounts:
         return StepCounts(

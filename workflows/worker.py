@@ -12,6 +12,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymen
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from colony.errors import ColonyError, Unavailable
+from workflows.activities_cancel import cancel_workflow
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
@@ -74,7 +75,7 @@ def io_worker(
 
     It has the version of the workflows it works for: what they say to each other may change with it.
     """
-    every = [*activities.activities, *([] if monitor is None else monitor.activities)]
+    every = [*activities.activities, cancel_workflow, *([] if monitor is None else monitor.activities)]
     return _activity_worker(client, every, queue, concurrent, identity, version)
 
 
