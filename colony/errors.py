@@ -54,6 +54,10 @@ class Unavailable(Transient):
     """A server does not answer, or answers that it cannot now."""
 
 
+class Unreachable(Unavailable):
+    """A server takes no connection: it never saw the call, which may go elsewhere at no cost."""
+
+
 class DeadlineExceeded(Transient):
     """No answer came before the deadline. The work may have been done: the state is unknown."""
 

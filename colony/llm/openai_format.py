@@ -30,6 +30,9 @@ _TOO_LONG: Final = frozenset({"PromptTooLong", "context_length_exceeded", "excee
 _BUDGET: Final = frozenset({"BudgetSpent", "budget_spent", "insufficient_quota"})
 _TRUNCATED: Final = frozenset({"TruncatedAnswer", "truncated_answer"})
 
+_LOADING: Final = "loading model"
+"""What llama.cpp says with status 503 while it reads its file: it will take work soon."""
+
 
 # A stream has begun with status 200: what went wrong later is told by its code alone.
 _STREAM_STATUS: Final = {
@@ -189,7 +192,10 @@ def error_of(status: int, body: bytes, retry_after: str = "") -> ColonyError:
         )
     if told & _BUDGET:
         return BudgetSpent(f"No tokens are left{said.message}.", remedy="Raise gateway.limits.job_tokens.")
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        # Who says when to come back is busy; who does not may be broken for good.
+        status == HTTPStatus.SERVICE_UNAVAILABLE and (retry_after.strip() or _LOADING in said.message.lower())
+    ):
         wait = seconds_of(retry_after)
         return Overloaded(f"The model server takes no more work now ({status}){said.message}.", retry_after=wait)
     if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT):

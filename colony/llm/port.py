@@ -74,7 +74,7 @@ class LanguageModel(Protocol):
     """Answers chats.
 
     Raises `ModelRefused` (4xx; `PromptTooLong`), `TruncatedAnswer`, `BudgetSpent`, `NotPermitted`, `Overloaded` (429,
-    503; with `retry_after` where the server says it), `Unavailable`, `DeadlineExceeded`.
+    or a 503 that says when to come back; with `retry_after` where it is known), `Unavailable`, `DeadlineExceeded`.
     """
 
     async def chat(self, request: ChatRequest) -> ChatAnswer:

@@ -46,10 +46,12 @@ class RecoveringOwner:
         self._clock = clock
         self._flights = flights
         self._rests_until = 0.0
+        self._reading: dict[str, tuple[Ticket, float]] = {}
+        """Request -> what it asks and since when, while the ledger is read for it."""
 
     async def acquire(self, ticket: Ticket) -> Grant:
         """See `Owner`."""
-        await self._recover(ticket.caller.job)
+        await self._recover(ticket)
         return await self._inner.acquire(ticket)
 
     async def release(self, ended: Ended) -> None:
@@ -62,15 +64,29 @@ class RecoveringOwner:
 
     async def why(self, request_id: str) -> dict[str, Any]:
         """See `Owner`."""
-        return await self._inner.why(request_id)
+        found = self._reading.get(request_id)
+        if found is None:
+            return await self._inner.why(request_id)
+        ticket, since = found
+        return {
+            "request_id": request_id,
+            "agent": ticket.caller.name,
+            "priority": ticket.priority,
+            "state": "waiting",
+            "waits_for": "ledger",
+            "since": round(self._clock.monotonic() - since, 3),
+            "freed_by": f"the ledger, which tells what {ticket.caller.job} has used so far",
+        }
 
     async def drain(self, replica: str, on: bool) -> None:
         """See `Owner`."""
         await self._inner.drain(replica, on)
 
-    async def _recover(self, job: str) -> None:
+    async def _recover(self, ticket: Ticket) -> None:
+        job = ticket.caller.job
         if not self._budgets.unknown(job) or self._clock.monotonic() < self._rests_until:
             return
+        self._reading[ticket.request_id] = ticket, self._clock.monotonic()
         try:
             async with asyncio.timeout(READ_SECONDS):
                 line, _ = await self._flights.run(job.encode(), lambda: self._ledger.job_budgets(job))
@@ -78,6 +94,8 @@ class RecoveringOwner:
             _log.warning("the ledger does not tell what jobs used", error=repr(error), seconds=REST)
             self._rests_until = self._clock.monotonic() + REST
             return
+        finally:
+            self._reading.pop(ticket.request_id, None)
         recall(self._budgets, line)
 
 

@@ -126,15 +126,18 @@ class AnswerCache:
         """Memory taken, overhead included."""
         return self._bytes
 
-    def get(self, key: bytes) -> KeptAnswer | None:
-        """The answer to a request, None when there is none. Counts a hit or a miss."""
+    def get(self, key: bytes, *, last: bool = True) -> KeptAnswer | None:
+        """The answer to a request, None when there is none. Counts a hit, or a miss where it is the `last` place asked.
+
+        `recall` counts for whoever asks there, too.
+        """
         found = self._entries.get(key)
         if found is not None and found[1] <= self._clock.monotonic():
             self._drop(key)
             self.counts.expired += 1
             found = None
         if found is None:
-            self.counts.misses += 1
+            self.counts.misses += last
             return None
         self._entries.move_to_end(key)
         self.counts.hits += 1
@@ -159,9 +162,10 @@ class AnswerCache:
     async def recall(self, key: bytes) -> KeptAnswer | None:
         """The answer kept where `get` does not look, behind the memory; here there is nothing behind it.
 
-        For whoever leads a single flight, before it calls a backend.
+        For whoever leads a single flight, before it calls a backend. Counts a hit or a miss.
         """
         del key
+        self.counts.misses += 1
         return None
 
     def clear(self) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import structlog
@@ -16,18 +15,19 @@ from colony.errors import (
     NotFound,
     NotPermitted,
     Overloaded,
-    PromptTooLong,
+    Permanent,
     Transient,
     Unavailable,
+    Unreachable,
 )
 from ray_app.gateway.canonical import prefix_hash
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Ask, BackendCall, Body, Chunk, Grant, Target, Ticket
+from ray_app.gateway.fitting import Fitter, Fitting
 from ray_app.gateway.joining import joinable
 from ray_app.gateway.plan import GatewayPlan
 from ray_app.gateway.ports import Backend, Owner
-from ray_app.gateway.sizes import answer_tokens, fitted, most_tokens, reserved_tokens
-from ray_app.gateway.tiers import cheapest, model_of, targets_of
+from ray_app.gateway.tiers import cheapest, targets_of
 from ray_app.gateway.trail import Trail
 
 T = TypeVar("T")
@@ -35,27 +35,14 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 TRIES: Final = 2
-"""The call, and one fallback before its first piece."""
-
-BYTES_A_TOKEN: Final = 3
-"""For a guess where nobody counted: quotas are corrected after the call."""
+"""Calls that are sent for one request, see `Tries`."""
 
 CANCELLED: Final = "cancelled"
 """Outcome of a call that its caller left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """A request as it goes to one target."""
-
-    target: Target
-    body: Body
-    tokens: int
-    """What it may use in all."""
-
-
 class Calls:
-    """Takes requests to backends. Holds nothing between two requests."""
+    """Takes requests to backends."""
 
     def __init__(
         self, plan: GatewayPlan, backends: Mapping[str, Sequence[Backend]], catalog: Catalog, owner: Owner
@@ -64,6 +51,8 @@ class Calls:
         self._backends = backends
         self._catalog = catalog
         self._owner = owner
+        self._replicas = {name: tuple(one.name for one in found) for name, found in backends.items()}
+        self._fitter = Fitter(plan, backends, catalog)
 
     async def answer(self, ask: Ask, trail: Trail) -> Body:
         """The whole answer. Errors as in `Gate`."""
@@ -99,16 +88,18 @@ class Calls:
     async def _called(
         self, ask: Ask, trail: Trail, work: Callable[[Backend, BackendCall], Awaitable[T]]
     ) -> tuple[Grant, BackendCall, T]:
-        """Do `work` on a replica, and once elsewhere when that has trouble of its own, or lost its model.
+        """Do `work` on a replica, and elsewhere when that has trouble of its own, or lost its model (see `Tries`).
 
         The grant of success is still held.
         """
-        fittings = await self._fittings(ask, trail)
-        avoid: tuple[str, ...] = ()
+        served = self._catalog.served
+        targets = targets_of(ask, self._plan, served)
+        fittings = await self._fitter.fit(ask, targets, cheapest(ask, self._plan, served), trail)
+        tries = Tries(self._replicas)
         trouble: ColonyError | None = None
         while True:
             try:
-                grant, call = await self._granted(ask, fittings, trail, avoid)
+                grant, call = await self._granted(ask, fittings, trail, tries.avoid)
             except ColonyError as refusal:
                 # There is nobody to fall back to: what the first one said tells the caller more.
                 raise trouble or refusal from None
@@ -117,61 +108,46 @@ class Calls:
             except BaseException as cause:  # noqa: BLE001 -- raised again
                 error = _trouble(grant, cause)
                 await self._failed(grant, error, call, trail)
-                avoid += (grant.replica,)
-                if len(avoid) == TRIES or not isinstance(error, Transient | NotFound):
+                if not isinstance(error, Transient | NotFound) or not tries.another(grant, error, fittings):
                     raise error from cause.__cause__
                 trouble = trouble or error
             else:
                 return grant, call, done
 
-    async def _fittings(self, ask: Ask, trail: Trail) -> dict[Target, Fitting]:
-        """Every target that the request fits, in order. Raises `PromptTooLong` when it fits none."""
-        served = self._catalog.served
-        targets = targets_of(ask, self._plan, served)
-        found: dict[Target, Fitting] = {}
-        refused: PromptTooLong | None = None
-        for target in dict.fromkeys((*targets, *cheapest(ask, self._plan, served))):
-            try:
-                found[target] = await self._fit(ask, target, trail)
-            except PromptTooLong as error:
-                refused = refused or error
-        if not any(target in found for target in targets):
-            raise refused or NotFound("No model fits this request.")
-        return found
-
-    async def _fit(self, ask: Ask, target: Target, trail: Trail) -> Fitting:
-        model = model_of(target, self._catalog.served)
-        context = self._config(target.backend).context if model is None else model.length(ask.kind)
-        most = most_tokens(ask.kind, ask.body)
-        prompt = most // BYTES_A_TOKEN
-        body = ask.body
-        if most + (answer_tokens(ask.body) or 1) > context:
-            prompt = await self._counted(ask, target, trail) or prompt
-            body = fitted(ask.kind, ask.body, prompt, model=target.model, context=context)
-        tokens = reserved_tokens(ask.kind, body, prompt, context)
-        return Fitting(target, body, tokens)
-
-    async def _counted(self, ask: Ask, target: Target, trail: Trail) -> int:
-        """Tokens of the prompt as the first replica that answers counts them; 0 when none does."""
-        for replica in self._backends[target.backend]:
-            try:
-                async with asyncio.timeout(max(0.0, trail.left)):
-                    return (await replica.prompt_size(ask.kind, target.model, ask.body)).tokens
-            except TimeoutError:
-                raise _late(ask) from None
-            except (Transient, NotFound, NotPermitted) as error:
-                _log.info("no token count", replica=replica.name, error=str(error))
-        return 0
-
     async def _granted(
-        self, ask: Ask, fittings: Mapping[Target, Fitting], trail: Trail, avoid: tuple[str, ...]
+        self, ask: Ask, fittings: dict[Target, Fitting], trail: Trail, avoid: tuple[str, ...]
     ) -> tuple[Grant, BackendCall]:
+        """A slot where the request fits. Where that was not known it is counted now, and goes on if it does not."""
+        again = False
+        while True:
+            grant = await self._acquired(ask, fittings, trail, avoid, again=again)
+            trail.granted(grant)
+            fitting = fittings[grant.target]
+            if not fitting.known:
+                try:
+                    fitting = await self._fitter.count(ask, fitting, self._replica(grant), trail)
+                except BaseException as cause:
+                    await self._release(grant, _outcome(cause), trail)
+                    del fittings[grant.target]
+                    left = fittings.keys() & set(targets_of(ask, self._plan, self._catalog.served))
+                    if not isinstance(cause, Permanent) or not left:
+                        raise
+                    again = True
+                    continue
+                fittings[grant.target] = fitting
+            seconds = min(self._config(grant.target.backend).timeout, max(trail.left, 0.001))
+            model, trace = grant.target.model, ask.caller.trace
+            return grant, BackendCall(kind=ask.kind, model=model, body=fitting.body, seconds=seconds, trace=trace)
+
+    async def _acquired(
+        self, ask: Ask, fittings: Mapping[Target, Fitting], trail: Trail, avoid: tuple[str, ...], *, again: bool
+    ) -> Grant:
         if trail.left <= 0:
             raise _late(ask)
         served = self._catalog.served
         targets = tuple(target for target in targets_of(ask, self._plan, served) if target in fittings)
         cheaper = tuple(target for target in cheapest(ask, self._plan, served) if target in fittings)
-        grant = await self._owner.acquire(
+        return await self._owner.acquire(
             Ticket(
                 request_id=ask.request_id,
                 caller=ask.caller,
@@ -183,23 +159,21 @@ class Calls:
                 prefix=prefix_hash(ask),
                 seconds=trail.left,
                 avoid=avoid,
+                again=again,
                 joins=joinable(ask.kind, ask.body),
             )
         )
-        trail.granted(grant)
-        seconds = min(self._config(grant.target.backend).timeout, max(trail.left, 0.001))
-        body = fittings[grant.target].body
-        call = BackendCall(kind=ask.kind, model=grant.target.model, body=body, seconds=seconds, trace=ask.caller.trace)
-        return grant, call
 
     async def _failed(self, grant: Grant, error: BaseException, call: BackendCall, trail: Trail) -> None:
-        outcome = type(error).__name__ if isinstance(error, ColonyError) else CANCELLED
+        outcome = _outcome(error)
         config = self._config(grant.target.backend)
         short = call.seconds < config.timeout and trail.called_seconds < config.silence
         if isinstance(error, DeadlineExceeded) and short:
             outcome = CANCELLED  # the caller was in more of a hurry than the backend ever promised to be
         wait = (error.retry_after or 0.0) if isinstance(error, Overloaded) else 0.0
         await self._release(grant, outcome, trail, wait)
+        if isinstance(error, Unreachable):
+            self._fitter.failed(grant.replica, trail)
         if isinstance(error, NotFound):
             await self._catalog.refresh()
 
@@ -212,6 +186,39 @@ class Calls:
 
     def _config(self, backend: str) -> BackendConfig:
         return next(config for name, config in self._plan.backends.items() if name == backend)
+
+
+class Tries:
+    """Where one request has been, and where it may still go.
+
+    It is sent twice, the call and one fallback before its first piece; a third time only where both went to one
+    backend and another has not been asked. What could not be sent at all costs nothing.
+    """
+
+    def __init__(self, replicas: Mapping[str, Sequence[str]]) -> None:
+        """`replicas`: those of every backend."""
+        self._replicas = replicas
+        self._sent: list[str] = []
+        self.avoid: tuple[str, ...] = ()
+        """Replicas it must not go to again."""
+
+    def another(self, grant: Grant, error: BaseException, targets: Iterable[Target]) -> bool:
+        """Whether it may go to another of `targets` after a call has failed."""
+        self.avoid += (grant.replica,)
+        if isinstance(error, Unreachable):
+            return True
+        backend = grant.target.backend
+        self._sent.append(backend)
+        if len(self._sent) < TRIES:
+            return True
+        if self._sent != [backend] * TRIES or all(target.backend == backend for target in targets):
+            return False
+        self.avoid = tuple(dict.fromkeys((*self.avoid, *self._replicas[backend])))
+        return True
+
+
+def _outcome(error: BaseException) -> str:
+    return type(error).__name__ if isinstance(error, ColonyError) else CANCELLED
 
 
 def _trouble(grant: Grant, error: BaseException) -> BaseException:

@@ -101,6 +101,8 @@ class Ticket(Frozen):
     """Time left until the caller gives up."""
     avoid: tuple[str, ...] = ()
     """Replicas that failed this request already."""
+    again: bool = False
+    """Whether it was granted before, and did not fit there: it counts once against the rate of its caller."""
     joins: bool = False
     """Whether it may go out in one call with others like it, where the backend takes such calls: they share slots."""
 

@@ -18,7 +18,7 @@ from ray_app.gateway.heap import Heap
 from ray_app.gateway.lane import Lane, Request
 from ray_app.gateway.permits import Limits
 from ray_app.gateway.refusals import Refusals, late
-from ray_app.gateway.routing import route
+from ray_app.gateway.routing import goes_sooner_elsewhere, route
 from ray_app.gateway.slots import Health, Replica
 
 _log = structlog.get_logger(__name__)
@@ -76,13 +76,13 @@ class Dispatch:
             self._turn(replica, Health.SUSPECT, problem)
             self.review(lane)
 
-    def healed(self, lane: Lane, replica: Replica) -> None:
-        """See `Watched`. After an outage the check was the probe of the breaker, too."""
+    def healed(self, lane: Lane, replica: Replica, model: str) -> None:
+        """See `Watched`. After an outage the check was the probe of that model's breaker, too."""
         now = self._clock.monotonic()
         replica.answered(now)
         if replica.health is Health.DOWN:
-            for model, breaker in lane.breakers.items():
-                breaker.recover(now, proven=model == replica.model)
+            for known, breaker in lane.breakers.items():
+                breaker.recover(now, proven=known == model)
         if replica.health is not Health.UP:
             self._turn(replica, Health.UP, "")
         self._stir(lane, now)
@@ -163,20 +163,23 @@ class Dispatch:
     def _end(self, request: Request, replica: Replica, ended: Ended) -> None:
         now = self._clock.monotonic()
         lane = self._forget(request)
+        paused = replica.paused_until
         says = judge(lane, request, replica, ended, now)
         opened = lane.breaker(request.target.model).leave(request.given, says, now)
         self.limits.settle(request.ticket, lane.name, ended, now)
         if ended.retry_after > 0 and lane.config.kind == "openai":
             self.limits.governor.hold(lane.name, ended.retry_after, now)
+            lane.held_until = max(lane.held_until, now + ended.retry_after)
         self.refusals.counts[ended.outcome] += 1
         if says is Verdict.GOOD and replica.health is not Health.UP:
-            self.healed(lane, replica)
+            self.healed(lane, replica, request.target.model)
         elif trouble := problem(request, replica, ended, says):
             self.suspect(lane, replica, trouble)
         if replica.paused_until > now:
             self._alarm(replica.paused_until)
         if opened:
             _log.warning("breaker opened", backend=lane.name, model=request.target.model, failure=ended.outcome)
+        if opened or replica.paused_until > paused:
             self.review(lane)
         self._stir(lane, now)
 
@@ -217,7 +220,8 @@ class Dispatch:
         now = self._clock.monotonic()
         for request in lane:
             here = lane.standing(request.ticket.avoid) is not Health.DOWN
-            if not here or not lane.breaker(request.target.model).valid(request.given, now):
+            valid = lane.breaker(request.target.model).valid(request.given, now)
+            if not here or not valid or goes_sooner_elsewhere(request, self.lanes, now):
                 self._move(request, "breaker", now)
         self._stir(lane, now)
 

@@ -38,8 +38,8 @@ class Watched(Protocol):
         """Something seems wrong: a check is due."""
         ...
 
-    def healed(self, lane: Lane, replica: Replica) -> None:
-        """A check worked."""
+    def healed(self, lane: Lane, replica: Replica, model: str) -> None:
+        """It answers; and this model works, unless empty."""
         ...
 
     def failed(self, lane: Lane, replica: Replica, problem: str, began: float) -> None:
@@ -98,12 +98,14 @@ class HealthWatch:
                 owner.suspect(lane, replica, _said(error))
 
     async def _check(self, owner: Watched, lane: Lane, replica: Replica, backend: Backend) -> bool:
-        """A real call. True when the server answered it."""
+        """A real call. True when the server answered it, if only with a refusal."""
         began = self._clock.monotonic()
+        proven = ""
         try:
             async with asyncio.timeout(lane.config.silence):
                 model = replica.model or await _first_model(lane, backend)
                 await backend.check(model)
+            proven = model
         except Overloaded:
             replica.refused(self._clock.monotonic())  # it answers: it is busy, not broken
         except (ModelRefused, NotFound) as error:
@@ -112,7 +114,7 @@ class HealthWatch:
             _log.info("check failed", replica=replica.name, error=_said(error))
             owner.failed(lane, replica, _said(error), began)
             return False
-        owner.healed(lane, replica)
+        owner.healed(lane, replica, proven)
         return True
 
 

@@ -71,6 +71,15 @@ class KeptCache(AnswerCache):
 
     async def recall(self, key: bytes) -> KeptAnswer | None:
         """See `AnswerCache`. Waits for the ledger, but not for long."""
+        answer = await self._from_ledger(key)
+        if answer is None:
+            self.counts.misses += 1
+        else:
+            self.counts.hits += 1
+            self.recalled += 1
+        return answer
+
+    async def _from_ledger(self, key: bytes) -> KeptAnswer | None:
         if self._clock.monotonic() < self._rests_until:
             return None
         try:
@@ -83,7 +92,6 @@ class KeptCache(AnswerCache):
             return None
         answer = KeptAnswer(found.answer, found.model, found.prompt_tokens, found.completion_tokens)
         super().put(key, answer, age=found.age)
-        self.recalled += 1
         return answer
 
     def state(self) -> dict[str, Any]:

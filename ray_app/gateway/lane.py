@@ -14,7 +14,7 @@ from ray_app.gateway.contracts import Grant, Kind, Target, Ticket
 from ray_app.gateway.heap import Held
 from ray_app.gateway.joining import takes_joined
 from ray_app.gateway.queue import FairQueue, Waiting, cost_of
-from ray_app.gateway.slots import Health, Replica
+from ray_app.gateway.slots import EXTRA, Health, Replica
 
 FIRST_GUESS: Final = 2.0
 """Seconds a call is thought to take before one has been measured."""
@@ -64,13 +64,16 @@ class Lane:
         """`together` is how many calls may go out as one, of the kinds that may."""
         self.name = name
         self.config = config
-        self.replicas = {replica: Replica(replica, config.slots, together) for replica in replicas}
+        extra = 0 if config.kind == "openai" else EXTRA
+        self.replicas = {replica: Replica(replica, config.slots, together, extra) for replica in replicas}
         self.breakers: dict[str, Breaker] = {}
         self.queue = FairQueue(queue.length, queue.ageing)
         self.parked: dict[str, Request] = {}
         """Those at the head whose only free replicas are ones they avoid: they go first on another one."""
         self.paced_until = 0.0
         """The quota lets nothing through until then."""
+        self.held_until = 0.0
+        """The provider asked to be left alone until then."""
         self.call_seconds = 0.0
         """Measured time of a call, as an average that follows the last ones."""
         self._breaker = breaker
@@ -104,6 +107,15 @@ class Lane:
                     return Health.UP
                 best = Health.SUSPECT
         return best
+
+    def pause(self, avoid: Collection[str], now: float) -> float:
+        """Seconds for which all replicas that are up and not avoided asked to be left alone; 0 where one did not."""
+        pauses = [
+            replica.paused_until
+            for replica in self.replicas.values()
+            if replica.health is Health.UP and not replica.draining and replica.name not in avoid
+        ]
+        return max(0.0, max(self.held_until, min(pauses, default=0.0)) - now)
 
     def add(self, request: Request, target: Target, given: Pass, now: float) -> None:
         """Let a request wait here. Only when not `full`."""
@@ -157,6 +169,12 @@ class Lane:
     def measure(self, seconds: float) -> None:
         """A call that ended well took so long."""
         self.call_seconds += (seconds - self.call_seconds) * (_WEIGHT if self.call_seconds else 1.0)
+
+    def begins_in(self, now: float) -> float:
+        """Seconds until a request that comes now would go, at the pace of the last calls; 0 where a place is free."""
+        free = sum(replica.admitted - replica.taken for replica in self.replicas.values() if replica.free(now))
+        ahead = len(self._requests) - free
+        return 0.0 if ahead < 0 else self.expected(ahead)
 
     def expected(self, ahead: int) -> float:
         """Seconds until a request with so many ahead of it would go, at the pace of the last calls."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from colony.clock import Clock
-from colony.errors import BudgetSpent, ColonyError, DeadlineExceeded, Overloaded
+from colony.errors import BudgetSpent, ColonyError, DeadlineExceeded, NotFound, Overloaded
 from ray_app.gateway.assembly import Assembly
 from ray_app.gateway.cache import AnswerCache, KeptAnswer
 from ray_app.gateway.calling import CANCELLED, Calls
@@ -23,6 +23,7 @@ from ray_app.gateway.replay import replayed
 from ray_app.gateway.single_flight import Emit, Flight, SingleFlight
 from ray_app.gateway.tiers import model_of, targets_of
 from ray_app.gateway.trail import Trail
+from ray_app.gateway.under_way import UnderWay
 from ray_app.gateway.usage import UsageBook
 
 OWN_TROUBLE: Final = (Overloaded, BudgetSpent, DeadlineExceeded)
@@ -66,11 +67,13 @@ class RequestPath:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._under_way = UnderWay()
 
     async def answer(self, ask: Ask) -> Answered:
         """See `Gate`."""
         ask = self._with_tier(ask)
         trail, outcome = Trail(ask, self._parts.clock), CANCELLED
+        self._under_way.begin(trail)
         try:
             body = await self._whole(ask, trail)
             outcome = "ok"
@@ -78,6 +81,7 @@ class RequestPath:
             outcome = type(error).__name__
             raise
         finally:
+            self._under_way.end(trail)
             record = trail.record(outcome)
             self._parts.usage.record(record)
         return Answered(body=body, record=record)
@@ -112,8 +116,19 @@ class RequestPath:
         }
 
     async def why(self, request_id: str) -> dict[str, Any]:
-        """See `Gate`."""
-        return await self._parts.owner.why(request_id)
+        """See `Gate`. Also knows what waits outside the queues: for another's answer, a count, the ledger.
+
+        Of that it knows only the requests of this process.
+        """
+        here = self._under_way.why(request_id)
+        if here is not None and here["waits_for"]:
+            return here
+        try:
+            return await self._parts.owner.why(request_id)
+        except NotFound:
+            if here is None:
+                raise
+            return here
 
     async def drain(self, replica: str, on: bool) -> None:
         """See `Gate`."""
@@ -123,16 +138,18 @@ class RequestPath:
         key = self._key(ask)
         if key is None:
             return await self._parts.calls.answer(ask, trail)
-        kept = await self._kept(key)
+        kept = await self._kept(key, trail)
         if kept is not None:
             trail.cache = "hit"
             return kept.body(ask.request_id)
 
         async def work() -> Body:
-            body = await self._parts.calls.answer(ask, trail)
+            with self._under_way.leading(trail, key.key):
+                body = await self._parts.calls.answer(ask, trail)
             self._keep(key, body, trail)
             return body
 
+        trail.joins = key.key
         try:
             # Whoever joins another's call has less time, perhaps, than that call.
             async with asyncio.timeout(max(0.0, trail.left) + GRACE):
@@ -146,9 +163,10 @@ class RequestPath:
 
     async def _pieces(self, ask: Ask, trail: Trail) -> AsyncGenerator[Chunk]:
         outcome = CANCELLED
+        self._under_way.begin(trail)
         try:
             key = self._key(ask)
-            kept = None if key is None else await self._kept(key)
+            kept = None if key is None else await self._kept(key, trail)
             if kept is not None:
                 trail.cache = "hit"
                 yield {}
@@ -167,14 +185,17 @@ class RequestPath:
             outcome = type(error).__name__
             raise
         finally:
+            self._under_way.end(trail)
             self._parts.usage.record(trail.record(outcome))
 
     async def _shared_pieces(self, ask: Ask, key: Key, trail: Trail) -> AsyncGenerator[Chunk]:
         """The empty piece, then the pieces: those of a request under way where there is one."""
 
         async def work(emit: Emit) -> Body:
-            return await self._collected(ask, key, trail, emit)
+            with self._under_way.leading(trail, key.key):
+                return await self._collected(ask, key, trail, emit)
 
+        trail.joins = key.key
         while True:
             with self._parts.flights.join(key.key, work) as (flight, shared):
                 source = _in_time(_in_pieces(flight), trail) if shared else _in_pieces(flight)
@@ -208,11 +229,15 @@ class RequestPath:
         if trail.model == key.model:
             self._parts.cache.put(key.key, KeptAnswer.of(body))
 
-    async def _kept(self, key: Key) -> KeptAnswer | None:
+    async def _kept(self, key: Key, trail: Trail) -> KeptAnswer | None:
         """What memory has, else what the ledger has; nobody looks there for what is under way already."""
         cache = self._parts.cache
-        kept = cache.get(key.key)
-        return await cache.recall(key.key) if kept is None and not self._parts.flights.under_way(key.key) else kept
+        shared = self._parts.flights.under_way(key.key)
+        kept = cache.get(key.key, last=shared)
+        if kept is not None or shared:
+            return kept
+        with trail.doing("cache", "the ledger, which may have an answer kept"):
+            return await cache.recall(key.key)
 
     def _key(self, ask: Ask) -> Key | None:
         """What the answer is kept under; None where it must not be shared."""

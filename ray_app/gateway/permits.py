@@ -26,9 +26,9 @@ class Limits:
     def take_rate(self, ticket: Ticket, now: float) -> None:
         """Count a request of the caller. Raises `Overloaded` when it asks too often.
 
-        A request that comes again because a replica failed it does not count a second time.
+        A request that comes again, because a replica failed it or it did not fit, does not count a second time.
         """
-        if not ticket.avoid:
+        if not (ticket.avoid or ticket.again):
             wait = self.rates.take(ticket.caller.name, now)
             if wait > 0:
                 raise Overloaded(f"{ticket.caller.name} asks more often than it may.", retry_after=wait)

@@ -25,9 +25,9 @@ from ray_app.gateway.contracts import (
 class Backend(Protocol):
     """One replica: a model server. No retry inside.
 
-    All calls raise `ModelRefused` (its 4xx), `Overloaded` (429, 503; with its `retry_after`), `Unavailable`,
-    `DeadlineExceeded`, `TruncatedAnswer`, `NotPermitted` (it refused our credentials). Cancelling a call, or closing
-    a stream, closes the connection, so that the server stops working on it.
+    All calls raise `ModelRefused` (its 4xx), `Overloaded` (429, or a 503 that says when to come back), `Unavailable`
+    (`Unreachable`: it never had the call), `DeadlineExceeded`, `TruncatedAnswer`, `NotPermitted` (it refused our
+    credentials). Cancelling a call, or closing a stream, closes the connection, so that the server stops working on it.
     """
 
     @property

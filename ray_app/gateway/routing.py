@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from colony.errors import ModelRefused, Overloaded, Unavailable
+from ray_app.gateway.breaker import State
 from ray_app.gateway.contracts import Target
 from ray_app.gateway.lane import Lane, Request
 from ray_app.gateway.slots import Health
 
 _REMEDY: Final = "See `colony llm`."
 
+_READY: Final = 0
+_ASKED_TO_WAIT: Final = 1
+_CHECKED: Final = 2
+
 
 def route(request: Request, lanes: Mapping[str, Lane], now: float) -> Lane:
     """Let the request wait for the first of its targets that takes it; returns the lane.
 
-    Targets with a replica that is up come first, those whose replicas are all being checked after them. A target is
-    left out while its breaker is open, its queue is full, its replicas are all down, draining or to be avoided, or its
-    quota is out of reach. Raises `Overloaded` when a full queue or a quota was in the way, else `Unavailable`.
+    Targets that take calls now come first, after them those that asked to be left alone for a while, last those whose
+    replicas are all being checked. A target is left out while its breaker is open, its queue is full, its replicas are
+    all down, draining or to be avoided, or its quota is out of reach. Raises `Overloaded` when a full queue or a quota
+    was in the way, else `Unavailable`.
     """
     full: list[Lane] = []
     reasons: dict[Target, str] = {}
     avoid = request.ticket.avoid
-    for standing in (Health.UP, Health.SUSPECT):
+    for rank in (_READY, _ASKED_TO_WAIT, _CHECKED):
         for target in request.targets:
             lane = lanes.get(target.backend)
             if lane is None:
                 reasons[target] = "not configured"
             elif lane.name in request.out_of_quota:
                 reasons[target] = "its quota is used up"
-            elif lane.standing(avoid) is not standing:
-                reasons.setdefault(target, _down(lane, avoid))
+            elif (found := _rank(lane, avoid, now)) != rank:
+                if found is None:
+                    reasons[target] = _down(lane, avoid)
             elif lane.full:
                 full.append(lane)
             elif (given := lane.breaker(target.model).enter(now)) is None:
@@ -54,6 +61,35 @@ def route(request: Request, lanes: Mapping[str, Lane], now: float) -> Lane:
         raise Overloaded(what, remedy=_REMEDY, retry_after=min(waits))
     told = "; ".join(f"{target.model} on {target.backend}: {reason}" for target, reason in reasons.items())
     raise Unavailable(f"No model can take the request. {told}."[:500], remedy=_REMEDY)
+
+
+def goes_sooner_elsewhere(request: Request, lanes: Mapping[str, Lane], now: float) -> bool:
+    """Whether a request that waits where all are asked to be left alone would begin earlier on another target.
+
+    By what is known of it: as many move as the others can take in that time, and no queue is tipped over into another.
+    """
+    ticket = request.ticket
+    pause = lanes[request.target.backend].pause(ticket.avoid, now)
+    if pause <= 0:
+        return False
+    for target in request.targets:
+        lane = lanes.get(target.backend)
+        if lane is None or lane.full or lane.name in request.out_of_quota or _rank(lane, ticket.avoid, now) != _READY:
+            continue
+        if lane.breaker(target.model).state(now) is State.CLOSED and lane.begins_in(now) < pause:
+            return True
+    return False
+
+
+def _rank(lane: Lane, avoid: Collection[str], now: float) -> int | None:
+    """In which round of `route` a lane is asked; None when it can take nothing."""
+    match lane.standing(avoid):
+        case Health.UP:
+            return _ASKED_TO_WAIT if lane.pause(avoid, now) > 0 else _READY
+        case Health.SUSPECT:
+            return _CHECKED
+        case Health.DOWN:
+            return None
 
 
 def _down(lane: Lane, avoid: tuple[str, ...]) -> str:

@@ -10,7 +10,10 @@ from typing import Any, Final
 from ray_app.gateway.contracts import BackendLoad, Kind
 
 EXTRA: Final = 2
-"""Calls admitted beyond the slots: they wait inside the server, so that a slot that falls free is filled at once."""
+"""Calls admitted beyond the slots: they wait inside the server, so that a slot that falls free is filled at once.
+
+Not with a hosted provider: its slots are what it allows, and one more is refused.
+"""
 
 LOAD_AGE: Final = 15.0
 """Seconds after which what a server said of its load is forgotten."""
@@ -48,6 +51,8 @@ class Replica:
     slots: int
     together: int = 1
     """Calls that may go out as one."""
+    extra: int = EXTRA
+    """Calls admitted beyond the slots."""
     health: Health = Health.UP
     since: float = 0.0
     """When its health changed."""
@@ -74,7 +79,7 @@ class Replica:
     @property
     def admitted(self) -> int:
         """Most calls at once; calls that go out together count as `slots_of` says."""
-        return self.slots + EXTRA
+        return self.slots + self.extra
 
     @property
     def taken(self) -> int:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from colony.clock import Clock
 from ray_app.gateway.contracts import Ask, CallRecord, Ended, Grant
+
+
+class Stage(NamedTuple):
+    """What a request waits for."""
+
+    waits_for: str
+    """In a word."""
+    freed_by: str
+    since: float
+    """Monotonic seconds."""
 
 
 class Trail:
@@ -20,8 +32,26 @@ class Trail:
         self._grant: Grant | None = None
         self._queued = 0.0
         self._prompt = self._completion = 0
+        self.stage: Stage | None = None
+        """What it waits for outside the queues."""
+        self.joins = b""
+        """Work that it may share with equal requests; empty for none."""
         self.cache = "miss"
         """What the cache had to do with the answer: `hit`, `shared` or `miss`."""
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.monotonic()
+
+    @contextmanager
+    def doing(self, waits_for: str, freed_by: str) -> Generator[None]:
+        """For the length of the block the request waits for this."""
+        before, self.stage = self.stage, Stage(waits_for, freed_by, self.now)
+        try:
+            yield
+        finally:
+            self.stage = before
 
     @property
     def left(self) -> float:

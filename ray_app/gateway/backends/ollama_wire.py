@@ -19,6 +19,7 @@ from colony.errors import (
     Overloaded,
     PromptTooLong,
     Unavailable,
+    Unreachable,
 )
 from ray_app.gateway.backends.refusal import refusal_of
 
@@ -33,6 +34,9 @@ MAX_ANSWER: Final = 64_000_000
 ALIVE_SECONDS: Final = 3.0
 
 _SHOWN: Final = 200
+_BUSY: Final = "maximum pending requests"
+"""What Ollama says, with status 503, when its queue is full."""
+
 _WRONG: Final = (
     "must be of type",
     "invalid JSON schema",
@@ -160,6 +164,8 @@ async def _translated(work: Awaitable[T]) -> T:
         return await work
     except httpx.PoolTimeout:
         raise Overloaded("All connections to Ollama are taken.") from None
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise Unreachable(f"Ollama cannot be reached: {type(error).__name__}.") from error
     except httpx.HTTPError as error:
         raise Unavailable(f"Ollama cannot be reached, or broke off: {type(error).__name__}.") from error
 
@@ -169,7 +175,7 @@ def refusal(status: int, body: bytes, retry_after: str = "") -> ColonyError:
     said = _said(body)
     if status == HTTPStatus.NOT_FOUND and said:
         return NotFound(f"Ollama does not have it: {said}.")
-    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR) and said:
+    if said and (status in (HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR) or _BUSY in said):
         return trouble(said, refused=status == HTTPStatus.BAD_REQUEST)
     return refusal_of(status, body, retry_after)
 
@@ -183,7 +189,7 @@ def trouble(said: str, *, refused: bool = False) -> ColonyError:
         return ModelRefused(f"Ollama refused the request: {said}.")
     if "not found" in said or "does not exist" in said:
         return NotFound(f"Ollama does not have it: {said}.")
-    if "maximum pending requests" in said:
+    if _BUSY in said:
         return Overloaded(f"Ollama takes no more work now: {said}.")
     return Unavailable(f"Ollama failed: {said}.")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from colony.config.gateway import BackendConfig
-from colony.errors import ColonyError, DeadlineExceeded, NotFound, PromptTooLong, Unavailable
+from colony.errors import ColonyError, DeadlineExceeded, NotFound, PromptTooLong, Unavailable, Unreachable
 from ray_app.gateway.backends.refusal import not_streamed
 from ray_app.gateway.backends.scripted_words import ScriptedAnswer, classes, embeddings, prompts, whole, words_of
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
@@ -157,6 +157,8 @@ class ScriptedBackend:
         """A slot, for the length of the block; when the call must be over. Notes a caller who leaves."""
         self.calls.append(call)
         del self.calls[:-10_000]
+        if self._dead:
+            raise Unreachable("The scripted server takes no connection.")
         deadline = asyncio.get_running_loop().time() + min(call.seconds, self._config.timeout)
         await self._slot(deadline)
         self.running += 1

@@ -18,7 +18,7 @@ import aiohttp
 import orjson
 
 from colony.config.endpoints import read_secret
-from colony.errors import ColonyError, DeadlineExceeded, ModelRefused, Unavailable
+from colony.errors import ColonyError, DeadlineExceeded, ModelRefused, Unavailable, Unreachable
 from ray_app.gateway.backends.refusal import refusal_of
 
 MAX_ANSWER: Final = 32_000_000
@@ -170,7 +170,9 @@ def failure_of(error: Exception) -> ColonyError:
     """What it means that a call ended without an answer. Says nothing of headers: they hold the key."""
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return Unavailable(f"The model server took no connection in {_CONNECT_SECONDS:.0f} s.")
+            return Unreachable(f"The model server took no connection in {_CONNECT_SECONDS:.0f} s.")
+        case aiohttp.ClientConnectorError():
+            return Unreachable(f"The model server cannot be reached: {type(error).__name__}.")
         case aiohttp.SocketTimeoutError():
             return DeadlineExceeded("The model server went silent in the middle of a call.")
         case TimeoutError():

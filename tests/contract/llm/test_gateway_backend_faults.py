@@ -77,6 +77,7 @@ BOTH = pytest.mark.parametrize("ask", [answered, streamed])
 REFUSALS: list[tuple[str, Any, type[ColonyError]]] = [
     ("429", page(refusal("slow down"), "429 Too Many Requests", more="Retry-After: 7\r\n"), Overloaded),
     ("503", page(b"", "503 Service Unavailable", more="Retry-After: 7\r\n"), Overloaded),
+    ("503 for good", page(b"", "503 Service Unavailable"), Unavailable),
     ("500", page(b"<h1>oh</h1>", "500 Internal Server Error", "text/html"), Unavailable),
     ("400", page(refusal("no such parameter"), "400 Bad Request"), ModelRefused),
     ("too long", page(refusal("x", type="exceed_context_size_error"), "400 Bad Request"), PromptTooLong),
@@ -130,7 +131,7 @@ STREAMS: list[tuple[str, Any, type[ColonyError]]] = [
     ("over before it began", says(head(kind=EVENTS) + b"data: [DONE]\n\n"), Unavailable),
     ("no JSON", says(head(kind=EVENTS) + b"data: hello\n\n"), Unavailable),
     ("strange pieces", says(head(kind=EVENTS) + b'data: {"choices": [5]}\n\n'), Unavailable),
-    ("error inside", says(head(kind=EVENTS) + PIECE + b'data: {"error": {"code": 503}}\n\n'), Overloaded),
+    ("error inside", says(head(kind=EVENTS) + PIECE + b'data: {"error": {"code": 503}}\n\n'), Unavailable),
     ("unknown error inside", says(head(kind=EVENTS) + b'data: {"error": "oh"}\n\n'), Unavailable),
     ("chunk cut", says(head(kind=EVENTS, more="Transfer-Encoding: chunked\r\n") + b"ff\r\nda"), Unavailable),
     ("silent", then_hang(head(kind=EVENTS) + PIECE), DeadlineExceeded),

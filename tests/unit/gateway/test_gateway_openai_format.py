@@ -204,6 +204,7 @@ VLLM_TOO_LONG = (
         (500, b'{"error": {"message": "input (901 tokens) is too large to process."}}', PromptTooLong),
         (500, b"", Unavailable),
         (501, b"{}", NotFound),
+        (503, b"", Unavailable),
         (503, b'{"error": {"message": "Loading model"}}', Overloaded),
     ],
 )

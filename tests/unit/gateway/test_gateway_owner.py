@@ -133,7 +133,7 @@ def ticket(name: str, **fields: Any) -> Ticket:
 
 
 def backend(slots: int = 1, **fields: Any) -> BackendConfig:
-    return BackendConfig(kind="openai", urls=("http://127.0.0.1:1",), slots=slots, **fields)
+    return BackendConfig(kind=fields.pop("kind", "llama_cpp"), urls=("http://127.0.0.1:1",), slots=slots, **fields)
 
 
 @asynccontextmanager
@@ -580,8 +580,103 @@ async def test_an_overloaded_replica_is_left_alone_for_a_while() -> None:
         assert (await waits).queued == pytest.approx(7.1)
 
 
+async def test_while_a_backend_asks_to_be_left_alone_the_next_one_is_used() -> None:
+    async with stack(replicas=2, a=backend(slots=2), b=backend(slots=2)) as s:
+        for name in ("1", "2"):
+            await s.owner.acquire(ticket(name, on=("a", "b")))
+        await s.end("1", "Overloaded", retry_after=7.0)
+        assert (await s.owner.acquire(ticket("3", on=("a", "b")))).replica == "a/1", (
+            "its other replica asked for nothing"
+        )
+        await s.end("2", "Overloaded", retry_after=7.0)
+        assert (await s.owner.acquire(ticket("4", on=("a", "b")))).target.backend == "b"
+        only = s.ask("only", on=("a",))
+        await turns()
+        assert not only.done()
+        assert (await s.lane())["breakers"]["m"]["failures"] == 0, "who asks for time is not broken"
+        await s.later(7.1)
+        assert (await only).target.backend == "a"
+        assert (await s.owner.acquire(ticket("5", on=("a", "b")))).target.backend == "a"
+
+
+async def test_a_provider_that_says_429_is_left_for_the_next_target_as_long_as_it_asked() -> None:
+    async with stack(a=backend(slots=2, kind="openai"), b=backend(slots=2)) as s:
+        await s.owner.acquire(ticket("1", on=("a", "b")))
+        await s.end("1", "Overloaded", retry_after=40.0)
+        await s.later(39.0)
+        assert (await s.owner.acquire(ticket("2", on=("a", "b")))).target.backend == "b"
+        await s.later(1.1)
+        assert (await s.owner.acquire(ticket("3", on=("a", "b")))).target.backend == "a"
+
+
+async def test_of_those_that_wait_for_a_pause_as_many_move_as_begin_sooner_elsewhere() -> None:
+    async with stack(a=backend(), b=backend()) as s:
+        for number in range(3):
+            await s.owner.acquire(ticket(str(number)))
+        waits = [s.ask(f"waits-{number}", on=("a", "b")) for number in range(6)]
+        s.ask("only")
+        await turns()
+        await s.end("0", "Overloaded")  # a pause of a second
+        await turns()
+        assert [wait.done() for wait in waits] == [True, True, True, False, False, False]
+        assert ((await s.lane("b"))["waiting"], (await s.lane())["waiting"]) == (1, 3)
+        await s.later(1.1)
+        assert waits[4].done(), "the pause is over"
+
+
+async def test_a_hosted_provider_gets_no_more_at_once_than_its_slots() -> None:
+    async with stack(a=backend(slots=2, kind="openai")) as s:
+        for number in range(2):
+            await s.owner.acquire(ticket(str(number)))
+        waits = s.ask("2")
+        await turns()
+        assert not waits.done()
+        await s.end("0")
+        assert (await waits).replica == "a/0"
+
+
+async def test_a_check_that_the_server_refuses_proves_nothing_of_the_model() -> None:
+    async with stack(a=backend(slots=4)) as s:
+        s.servers["a/0"].broken = Unavailable("it is broken")
+        for number in range(3):
+            await s.owner.acquire(ticket(str(number)))
+        for number in range(3):
+            await s.end(str(number), "Unavailable")
+        await s.healthy("a/0", "down")
+        assert (await s.lane())["breakers"]["m"]["state"] == "open"
+        s.servers["a/0"].broken = NotFound("no such model")
+        await s.later(5.0)
+        await s.healthy("a/0", "up")
+        assert (await s.lane())["breakers"]["m"]["state"] == "half_open"
+
+
+async def test_a_call_that_works_proves_its_own_model_only() -> None:
+    async with stack(a=backend(slots=8)) as s:
+        server = s.servers["a/0"]
+        server.answers = asyncio.Event()
+        server.broken = Unavailable("it is broken")
+        await s.owner.acquire(ticket("good", model="other"))
+        for number in range(3):
+            await s.owner.acquire(ticket(str(number)))
+        for number in range(3):
+            await s.end(str(number), "Unavailable")
+        server.answers.set()
+        await s.healthy("a/0", "down")
+        await s.end("good")
+        assert s.health("a/0") == "up"
+        assert (await s.lane())["breakers"]["m"]["state"] == "half_open"
+
+
+async def test_a_request_that_did_not_fit_counts_once_against_the_rate() -> None:
+    config = GatewayConfig(limits=LimitsConfig(requests_per_second=1.0, burst=1))
+    async with stack(config) as s:
+        await s.owner.acquire(ticket("1", caller="x"))
+        await s.end("1", "PromptTooLong")
+        assert (await s.owner.acquire(ticket("1", caller="x", again=True))).replica == "a/0"
+
+
 async def test_a_provider_that_says_429_is_held_for_all_its_replicas() -> None:
-    async with stack(replicas=2, a=backend(slots=2)) as s:
+    async with stack(replicas=2, a=backend(slots=2, kind="openai")) as s:
         await s.owner.acquire(ticket("1"))
         await s.end("1", "Overloaded", retry_after=40.0)
         waits, hurried = s.ask("2"), s.ask("3", seconds=10.0)

@@ -111,7 +111,7 @@ class _World:
                 self.clock.advance(seconds)
                 self.dispatch.tick()
             case ("check", number, True):
-                self.dispatch.healed(*replicas[number])
+                self.dispatch.healed(*replicas[number], "m")
             case ("check", number, _):
                 self.dispatch.failed(*replicas[number], "dead", self.clock.monotonic())
             case (_, number, draining):
@@ -154,7 +154,7 @@ class _World:
         for lane in self.lanes:
             for replica in lane.replicas.values():
                 replica.draining = False
-                self.dispatch.healed(lane, replica)
+                self.dispatch.healed(lane, replica, "m")
         for lane in self.lanes:
             for breaker in lane.breakers.values():
                 assert breaker.state(self.clock.monotonic()) is not State.OPEN

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from colony.clock import SystemClock
-from colony.config.gateway import BackendConfig, GatewayConfig, LimitsConfig, TierTarget
+from colony.config.gateway import BackendConfig, GatewayConfig, LimitsConfig, Tier, TierTarget
 from colony.config.model import Config
 from colony.errors import (
+    ColonyError,
     DeadlineExceeded,
     ModelRefused,
     NotFound,
@@ -20,14 +21,16 @@ from colony.errors import (
     Overloaded,
     PromptTooLong,
     Unavailable,
+    Unreachable,
 )
 from colony.ids import Id
 from colony.ledger.memory import MemoryLedger
+from ray_app.gateway import fitting
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.batching import Collect, batched
-from ray_app.gateway.calling import Calls
+from ray_app.gateway.calling import Calls, Tries
 from ray_app.gateway.catalog import open_catalog
-from ray_app.gateway.contracts import Ask, Body, CachePolicy, Caller, Kind, PromptSize, ServedModel
+from ray_app.gateway.contracts import Ask, Body, CachePolicy, Caller, Grant, Kind, PromptSize, ServedModel, Target
 from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.owner import LocalOwner, open_owner
 from ray_app.gateway.path import Parts, RequestPath
@@ -63,6 +66,7 @@ async def stage(
     script: Script | None = None,
     preload: bool = False,
     together: Collect | None = None,
+    tiers: dict[Tier, tuple[TierTarget, ...]] | None = None,
     **gateway: Any,
 ) -> AsyncGenerator[Stage]:
     config = Config(
@@ -71,7 +75,7 @@ async def stage(
                 A: BackendConfig(kind="scripted", models=("small",), slots=2, context=200, silence=5, preload=preload),
                 B: BackendConfig(kind="scripted", models=("large",), slots=2, context=2000, silence=5, preload=preload),
             },
-            tiers={"complex": (TierTarget(backend=B),)},
+            tiers=tiers or {"complex": (TierTarget(backend=B),)},
             **gateway,
         )
     )
@@ -291,6 +295,57 @@ async def answer_text(gate: RequestPath, one: Ask) -> str:
     return (await gate.answer(one)).body["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_killed_backend_of_several_replicas_costs_no_request(streamed: bool) -> None:
+    async with stage(replicas=3, script=Script(first=0.1)) as s:
+        asks = [ask(f"n {number}", agent=f"a{number}") for number in range(30)]
+        tasks = [asyncio.create_task(whole(s.gate, one) if streamed else answer_text(s.gate, one)) for one in asks]
+        await assert_eventually(lambda: sum(backend.running for backend in s.a) == 6)
+        for backend in s.a:
+            backend.die()
+        assert await asyncio.gather(*tasks) == [f"n {number}" for number in range(30)]
+        assert {(await s.gate.answer(ask("after"))).record.backend} == {"b"}
+        await assert_eventually(s.idle)
+
+
+async def test_a_call_that_could_not_be_sent_goes_on_to_every_replica_there_is() -> None:
+    async with stage(replicas=3) as s:
+        for backend in s.a:
+            backend.then(Unreachable("nobody there"))
+        assert (await s.gate.answer(ask())).record.backend == "b"
+        assert [called(backend) for backend in s.a] == [1, 1, 1]
+        assert (await s.owner.state())["counts"]["Unreachable"] == 3
+
+
+async def test_a_call_that_was_sent_goes_to_two_of_a_backend_and_to_one_of_another() -> None:
+    async with stage(replicas=3) as s:
+        for backend in (*s.a, *s.b):
+            backend.then(*[Unavailable("it fell over")] * 2)
+        with pytest.raises(Unavailable, match="fell over"):
+            await s.gate.answer(ask())
+        assert (sum(map(called, s.a)), sum(map(called, s.b))) == (2, 1)
+
+
+def called(backend: ScriptedBackend) -> int:
+    """Calls of it that were no checks."""
+    return sum(call.body.get("max_tokens") != 1 for call in backend.calls)
+
+
+def test_where_a_request_may_still_go() -> None:
+    replicas = {"a": ("a/0", "a/1", "a/2"), "b": ("b/0",)}
+    a, b = Target(backend="a", model="m"), Target(backend="b", model="m")
+    tries = Tries(replicas)
+    for number in range(2):
+        grant = Grant(request_id="r", target=a, replica=f"a/{number}")
+        assert tries.another(grant, Unavailable("x"), [a, b])
+    assert set(tries.avoid) == {"a/0", "a/1", "a/2"}
+    assert not tries.another(Grant(request_id="r", target=b, replica="b/0"), Unavailable("x"), [a, b])
+    alone = Tries(replicas)
+    for number, expected in enumerate((True, False)):
+        grant = Grant(request_id="r", target=a, replica=f"a/{number}")
+        assert alone.another(grant, Unavailable("x"), [a]) is expected
+
+
 async def test_a_stream_that_breaks_after_its_first_piece_raises_and_frees_its_slot() -> None:
     async with stage(script=Script(each=0.2)) as s:
         pieces = (await s.gate.open(ask("a b c d e f"))).pieces
@@ -397,6 +452,91 @@ async def test_counting_tokens_keeps_the_deadline_of_the_caller(monkeypatch: pyt
             with pytest.raises(DeadlineExceeded):
                 await s.gate.answer(ask("word " * 300, model="small", seconds=0.05))
         assert not s.a[0].calls
+
+
+class Counts:
+    """What replicas were asked to count, and what comes of it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *backends: ScriptedBackend) -> None:
+        self.asked: list[str] = []
+        self.ends: dict[str, ColonyError | asyncio.Event | int] = {}
+        for backend in backends:
+            patch.setattr(backend, "prompt_size", self._counting(backend))
+
+    def _counting(self, backend: ScriptedBackend) -> Any:
+        async def count(kind: Kind, model: str, body: Body) -> PromptSize:
+            del kind, model, body
+            self.asked.append(backend.name)
+            end = self.ends.get(backend.name, 300)
+            if isinstance(end, asyncio.Event):
+                await end.wait()
+            elif isinstance(end, ColonyError):
+                raise end
+            return PromptSize(tokens=end if isinstance(end, int) else 1, exact=True)
+
+        return count
+
+
+LONG = "w" * 2300
+"""By its bound it may be too long for both models, which take 200 and 2,000 tokens."""
+
+
+async def test_a_fallback_counts_only_where_it_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as s:
+        counts = Counts(monkeypatch, *s.a, *s.b)
+        counts.ends["a/0"] = 20
+        assert (await s.gate.answer(ask(LONG))).record.backend == "a"
+        assert counts.asked == ["a/0"]
+        s.a[0].then(Unavailable("gone"))
+        counts.asked.clear()
+        assert (await s.gate.answer(ask(LONG, agent="you"))).record.backend == "b"
+        assert counts.asked == ["a/0", "b/0"]
+
+
+async def test_what_does_not_fit_the_fallback_says_what_was_wrong_with_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with stage(limits=LimitsConfig(requests_per_second=0.001, burst=1)) as s:
+        counts = Counts(monkeypatch, *s.a, *s.b)
+        counts.ends |= {"a/0": 20, "b/0": 5000}
+        s.a[0].then(Unavailable("it fell over"))
+        with pytest.raises(Unavailable, match="fell over"):
+            await s.gate.answer(ask(LONG))
+        assert not s.b[0].calls
+        assert await s.idle()
+
+
+async def test_a_granted_target_that_does_not_fit_is_left_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(tiers={"fast": (TierTarget(backend=B), TierTarget(backend=A))}) as s:
+        counts = Counts(monkeypatch, *s.a, *s.b)
+        counts.ends |= {"b/0": 5000, "a/0": ModelRefused("cannot count this")}
+        with pytest.raises(PromptTooLong, match="large"):
+            await s.gate.answer(ask(LONG))
+        assert counts.asked == ["b/0", "a/0"], "a fallback that cannot count is left out"
+        counts.ends["b/0"] = ModelRefused("no such tool")
+        with pytest.raises(ModelRefused, match="no such tool"):
+            await s.gate.answer(ask(LONG))
+        assert await s.idle()
+
+
+async def test_a_count_that_hangs_is_waited_for_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "COUNT_SECONDS", 0.05)
+    async with stage() as s:
+        counts = Counts(monkeypatch, *s.a, *s.b)
+        counts.ends["a/0"] = asyncio.Event()
+        for number in range(3):
+            answered = await s.gate.answer(ask("word " * 100 + f"{number}", model="small"))
+            assert answered.record.outcome == "ok", "the server is asked as it is"
+        assert counts.asked == ["a/0"]
+
+
+async def test_a_replica_that_cannot_be_reached_is_not_asked_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(replicas=2) as s:
+        counts = Counts(monkeypatch, *s.a)
+        counts.ends |= {"a/0": Unreachable("nobody there"), "a/1": 20}
+        for number in range(2):
+            await s.gate.answer(ask(LONG + str(number), model="small"))
+        assert counts.asked == ["a/0", "a/1", "a/1"]
 
 
 async def test_only_a_stream_has_a_first_piece() -> None:

@@ -170,6 +170,18 @@ async def test_answers_are_written_behind_and_recalled(ledger: SwitchedLedger) -
         assert fresh.state()["recalled"] == 1
 
 
+async def test_an_answer_from_the_ledger_is_a_hit(ledger: SwitchedLedger) -> None:
+    async with answer_cache(PERSIST, SystemClock(), ledger) as cache:
+        cache.put(b"k", ANSWER)
+    for config, hits in ((PERSIST, 2), (CacheConfig(), 0)):
+        async with answer_cache(config, SystemClock(), ledger) as fresh:
+            for key in (b"k", b"k", b"other"):
+                if fresh.get(key, last=False) is None:
+                    await fresh.recall(key)
+            counts = fresh.state()
+            assert (counts["hits"], counts["misses"]) == (hits, 3 - hits)
+
+
 async def test_the_cache_goes_on_without_its_ledger(ledger: SwitchedLedger, clock: ManualClock) -> None:
     cache = KeptCache(PERSIST, clock, ledger)
     ledger.down = True

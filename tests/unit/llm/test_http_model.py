@@ -57,7 +57,7 @@ async def outcome(answer: Reply, request: ChatRequest | None = None) -> ColonyEr
         (401, NotPermitted),
         (403, NotPermitted),
         (429, Overloaded),
-        (503, Overloaded),
+        (503, Unavailable),
         (408, DeadlineExceeded),
         (504, DeadlineExceeded),
         (500, Unavailable),
