@@ -131,6 +131,9 @@ def _dev_server(context: StackContext) -> ServiceSpec:
             "server",
             "start-dev",
             f"--db-filename={data / 'temporal.sqlite'}",
+            # SQLite's own default writes and syncs a rollback journal beside the file for each transaction.
+            "--sqlite-pragma=journal_mode=wal",
+            "--sqlite-pragma=synchronous=full",
             f"--ip={LOOPBACK}",
             f"--port={ports['temporal']}",
             f"--http-port={ports['temporal-http']}",
