@@ -18,10 +18,12 @@ import pytest
 import yaml
 
 from colony.config.endpoints import Endpoints, read_endpoints
+from colony.config.load import load_config
 from colony.messaging.permissions import ROLES
 from colony.registry.consul_server import POLICIES
 from control.stack.credentials import PASSWORDS, TOKENS
 from deploy.compose.prepare import consul_file, nats_configuration
+from ray_app.gateway.plan import gateway_plan
 from tests.servers.consul import consul_binary
 
 ROOT = Path(__file__).parents[3]
@@ -187,10 +189,37 @@ def test_replicas_of_a_model_server_are_alike(replicas: set[str], profile: str) 
     assert [name for name in sorted(replicas) if "ports" in SERVICES[name]] == [profile]
 
 
-def test_the_backends_of_the_guide_are_the_replicas() -> None:
+PROFILES = [("ollama", {"ollama"}), ("vllm", {"vllm"}), ("llm", {"ollama", "vllm"})]
+
+
+@pytest.mark.parametrize(("profile", "kinds"), PROFILES)
+def test_the_profile_has_a_configuration_with_its_replicas_behind_the_gateway(profile: str, kinds: set[str]) -> None:
+    name = f"deploy/compose/agent_config.{profile}.yaml"
+    plan = gateway_plan(load_config(ROOT / name, environment={}).config)
+    assert {config.kind for config in plan.backends.values()} == kinds
+    started = {name for name, service in SERVICES.items() if profile in service.get("profiles", [])} - {"ollama-pull"}
+    hosts = [url.partition("://")[2] for config in plan.backends.values() for url in config.urls]
+    ports = {"ollama": "11434", "vllm": "8000"}
+    assert sorted(hosts) == sorted(f"{host}:{ports[host.partition('-')[0]]}" for host in started)
+    assert all({choice.backend for choice in choices} <= plan.backends.keys() for choices in plan.tiers.values())
+    parallel = SERVICES["ollama"]["environment"]["OLLAMA_NUM_PARALLEL"]
+    assert all(config.slots == int(parallel) for config in plan.backends.values() if config.kind == "ollama")
+    chosen = load({"COLONY_CONFIG": name})["services"]
+    for service in ("dispatcher", "ray-head", "ray-worker", "worker", "api"):
+        assert f"./{name}:/etc/colony/agent_config.yaml:ro" in chosen[service]["volumes"]
     guide = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"http://([\w-]+):11434", guide)) == OLLAMA
-    assert set(re.findall(r"http://([\w-]+):8000", guide)) == VLLM
+    assert f"`{name}`" in guide
+
+
+def test_without_a_word_the_configuration_of_the_repository_is_used() -> None:
+    assert "./agent_config.yaml:/etc/colony/agent_config.yaml:ro" in SERVICES["dispatcher"]["volumes"]
+
+
+def test_every_node_of_ray_can_run_a_replica_of_the_gateway() -> None:
+    nodes = {name for name in SERVICES if "ray-token" in secrets_of(name)}
+    assert nodes == {"ray-head", "ray-worker", "dispatcher"}
+    for name in nodes:
+        assert {"gateway-key", "postgres-colony"} <= set(secrets_of(name)), name
 
 
 def test_published_ports_differ() -> None:
@@ -203,13 +232,11 @@ def test_addresses_of_the_containers_fit_the_services(file: Path, tmp_path: Path
     shutil.copy(file, tmp_path / "endpoints.json")
     endpoints = read_endpoints(tmp_path)
     assert isinstance(endpoints, Endpoints)
-    asked = endpoints.gateway or endpoints.model
-    assert asked is not None
-    urls = [endpoints.nats.url, endpoints.registry.address, asked.url]
-    if endpoints.gateway is not None:
-        assert endpoints.gateway.key_file == "/run/secrets/gateway-key"
-        assert endpoints.gateway.host == "0.0.0.0"
-        assert SERVICES["ray-head"]["ports"][1].endswith(f":{endpoints.gateway.proxy}")
+    assert endpoints.gateway is not None
+    urls = [endpoints.nats.url, endpoints.registry.address, endpoints.gateway.url]
+    assert endpoints.gateway.key_file == "/run/secrets/gateway-key"
+    assert endpoints.gateway.host == "0.0.0.0"
+    assert SERVICES["ray-head"]["ports"][1].endswith(f":{endpoints.gateway.proxy}")
     places = [f"{endpoints.postgres.host}:{endpoints.postgres.port}", endpoints.temporal.address, endpoints.ray.address]
     for place in [*places, *(url.partition("://")[2] for url in urls if url)]:
         assert place.partition(":")[0] in SERVICES, place
