@@ -18,7 +18,7 @@ from colony.errors import BadInput, ColonyError, NotFound
 from colony.ledger.port import Ledger
 from colony.llm.gateway_client import open_gateway
 from control import session
-from control.llm_view import LlmView
+from control.llm_state import LlmView
 from control.settings import load_settings, temporal_of
 from control.unopened import Unopened, find_unopened, why_unopened
 from control.why import why_job, why_task
@@ -57,19 +57,23 @@ class Asked:
     """Whether workers carry a version."""
 
 
-async def explain(name: str) -> Answered:
-    """`explained` by the stack this command belongs to."""
+def asked_here() -> Asked:
+    """Those of the stack this command belongs to."""
     endpoints = session.endpoints_here()
     config = load_settings(endpoints).config
     temporal = temporal_of(endpoints, config)
-    asked = Asked(
+    return Asked(
         lambda: connect(temporal, timeout=_SECONDS),
         endpoints.gateway,
         config.temporal.deployment,
         config.temporal.versioning,
     )
+
+
+async def explain(name: str) -> Answered:
+    """`explained` by the stack this command belongs to."""
     async with session.ledger_here() as ledger:
-        return await explained(ledger, asked, name)
+        return await explained(ledger, asked_here(), name)
 
 
 async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:

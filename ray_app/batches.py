@@ -17,6 +17,7 @@ from colony.ledger.port import Ledger
 from ray_app.admission import Admission
 from ray_app.batch_run import BatchRun
 from ray_app.crew import Crew
+from ray_app.questions import KeyDepth
 from ray_app.traced import HostTracing, TracedTasks, batch_facts, report_facts
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +45,17 @@ class Batches:
     def waiting(self) -> int:
         """Tasks taken on that do not run yet."""
         return sum(run.waiting() for run, _ in self._runs.values())
+
+    def depths(self) -> tuple[KeyDepth, ...]:
+        """The same by priority and tenant, ordered."""
+        found: dict[tuple[int, str], list[int]] = {}
+        for request, (run, _) in self._runs.items():
+            if tasks := run.waiting():
+                found.setdefault((request.priority, request.tenant), []).append(tasks)
+        return tuple(
+            KeyDepth(priority=priority, tenant=tenant, tasks=sum(tasks), batches=len(tasks))
+            for (priority, tenant), tasks in sorted(found.items())
+        )
 
     def in_flight(self) -> int:
         """Batches under way."""

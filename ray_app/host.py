@@ -25,6 +25,7 @@ from colony.telemetry.port import OFF, Tracer
 from ray_app.context import Fetcher
 from ray_app.host_parts import HostPorts, assemble
 from ray_app.population import AgentLoader
+from ray_app.questions import HostQueue
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class Host:
         self._messenger = ports.messenger
         self._draining = False
         self._cancels: Subscription | None = None
-        parts = assemble(self.name, incarnation, ports, config, self.status)
+        parts = assemble(self.name, incarnation, ports, config, beat=self.status, queue=self.queue)
         self._lease = parts.lease
         self._population = parts.population
         self._performer = parts.performer
@@ -60,6 +61,7 @@ class Host:
         self._groups = parts.groups
         self._admission = parts.admission
         self._batches = parts.batches
+        self._places = parts.places
         self._book = parts.book
 
     # What the reconciler and the dispatcher ask of a host.
@@ -100,6 +102,17 @@ class Host:
             loop_lag_ms=round(self._announcer.loop_lag_ms, 1),
             pss_mb=round(self._admission.proportional_mb(), 1),
             draining=self._draining,
+        )
+
+    def queue(self) -> HostQueue:
+        """What waits here."""
+        return HostQueue(
+            host=self.name,
+            incarnation=self.incarnation,
+            places=self._places.count,
+            lanes=self._places.waiting,
+            messages=self._mail.waiting(),
+            keys=self._batches.depths(),
         )
 
     def agents_by_type(self) -> dict[str, int]:

@@ -32,6 +32,7 @@ from ray_app.mail_sweep import MailSweep
 from ray_app.perform import Performer
 from ray_app.places import Places
 from ray_app.population import AgentLoader, Population
+from ray_app.questions import HostQueue
 from ray_app.reception import Reception
 from ray_app.shards import ShardKeeper
 from ray_app.traced import HostTracing
@@ -81,12 +82,21 @@ class HostParts:
     reception: Reception
     groups: Groups
     admission: Admission
+    places: Places
     batches: Batches
     book: TranscriptBook
 
 
-def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat: Callable[[], HostBeat]) -> HostParts:
-    """The parts of host `name`, wired to each other. `beat` says what a heartbeat says."""
+def assemble(
+    name: str,
+    incarnation: str,
+    ports: HostPorts,
+    config: Config,
+    *,
+    beat: Callable[[], HostBeat],
+    queue: Callable[[], HostQueue],
+) -> HostParts:
+    """The parts of host `name`, wired to each other. `beat` says what a heartbeat says, `queue` what waits."""
     fleet, ledger, messenger, clock = config.fleet, ports.ledger, ports.messenger, ports.clock
     lease = LeaseKeeper(ledger, clock, incarnation=incarnation, host=name, seconds=fleet.lease_seconds)
     population = Population(fleet.types, ports.loader)
@@ -108,7 +118,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
     mail = MailRoom(ledger, population, performer, shards, lease, watch, clock, queue_length=fleet.queue_length)
     mail.tracer = ports.tracer
     sweep = MailSweep(ledger, population, mail, clock)
-    reception = Reception(population, mail, lease, beat=beat, heard_of=shards.hear_of)
+    reception = Reception(population, mail, lease, beat=beat, queue=queue, heard_of=shards.hear_of)
     groups = Groups(messenger, population, clock, any_of_type=reception.any_of_type, topic=reception.topic)
 
     def agents_changed() -> None:
@@ -117,6 +127,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
 
     shards.connect(reception.shard, agents_changed)
     admission = Admission(fleet.host_memory_mb, fleet.queue_length, clock)
+    places = Places(fleet.task_concurrency, clock)
     crew = Crew(
         ledger=ledger,
         population=population,
@@ -125,7 +136,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
         lease=lease,
         watch=watch,
         concurrency=fleet.task_concurrency,
-        places=Places(fleet.task_concurrency, clock),
+        places=places,
     )
     return HostParts(
         lease=lease,
@@ -140,6 +151,7 @@ def assemble(name: str, incarnation: str, ports: HostPorts, config: Config, beat
         reception=reception,
         groups=groups,
         admission=admission,
+        places=places,
         batches=Batches(ledger, crew, admission, clock, _tracing(ports.tracer, name, config)),
         book=book,
     )

@@ -15,6 +15,7 @@ class Places:
     """Shared by all batches of a host."""
 
     def __init__(self, count: int, clock: Clock) -> None:
+        self.count = count
         self._turns = Turns(count)
         self._clock = clock
         self._asking: dict[str, asyncio.Future[None]] = {}

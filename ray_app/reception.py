@@ -13,7 +13,7 @@ from colony.messaging.port import Envelope
 from ray_app.lease import LeaseKeeper
 from ray_app.mail import Mail, MailRoom, Reply
 from ray_app.population import Population
-from ray_app.questions import HOST_STATUS, PING, PING_ALL
+from ray_app.questions import HOST_QUEUE, HOST_STATUS, PING, PING_ALL, HostQueue
 
 
 class Reception:
@@ -26,12 +26,14 @@ class Reception:
         lease: LeaseKeeper,
         *,
         beat: Callable[[], HostBeat],
+        queue: Callable[[], HostQueue],
         heard_of: Callable[[int], None],
     ) -> None:
         self._population = population
         self._mail = mail
         self._lease = lease
         self._beat = beat
+        self._queue = queue
         self._heard_of = heard_of
 
     def shard(self, subject: str, envelope: Envelope, reply: Reply | None) -> None:
@@ -43,6 +45,9 @@ class Reception:
             return
         if envelope.kind == HOST_STATUS:
             self._answer(reply, self._beat().model_dump(mode="json"))
+            return
+        if envelope.kind == HOST_QUEUE:
+            self._answer(reply, self._queue().model_dump(mode="json"))
             return
         name = subject.rpartition(".")[2]
         cell = self._population.find(name)

@@ -41,6 +41,8 @@ class QueueDepth(Frozen):
     """How much waits in a task queue."""
 
     queue: str
+    activities: bool = True
+    """False for a queue of workflows."""
     pollers: int
     """Processes that take from it."""
     backlog: int
@@ -105,6 +107,7 @@ async def queue_depth(client: Client, queue: str, *, activities: bool = True) ->
     stats = found.stats_by_priority_key
     return QueueDepth(
         queue=queue,
+        activities=activities,
         pollers=len(found.pollers),
         backlog=found.stats.approximate_backlog_count,
         oldest_seconds=found.stats.approximate_backlog_age.ToMicroseconds() / 1e6,

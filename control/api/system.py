@@ -23,6 +23,7 @@ from control.api.models import (
 )
 from control.api.parts import Parts
 from control.api.problems import documented
+from control.queues import Queues, read_queues
 from control.stack.fleet_status import ask_host, one_shard_each, summary
 from workflows.opening import template_named
 from workflows.templates import templates_of
@@ -47,6 +48,7 @@ class SystemRoutes:
         router.add_api_route(
             "/v1/templates/{template}", self.template, methods=["GET"], responses=documented(404), tags=about
         )
+        router.add_api_route("/v1/queues", self.queues, methods=["GET"], responses=documented(), tags=about)
         router.add_api_route("/v1/fleet", self.fleet, methods=["GET"], responses=documented(), tags=about)
         public = {"security": list[Any]()}  # probes have no key
         router.add_api_route(
@@ -96,6 +98,14 @@ class SystemRoutes:
             answers = []
         beats = {beat.incarnation: beat for beat in answers if beat is not None}
         return Fleet(**summary(desired, leases, owners, published, beats))
+
+    async def queues(self) -> Queues:
+        """How much waits, by priority and tenant: in task queues, on hosts, for models."""
+        try:
+            messenger = self._parts.messenger.get()
+        except Transient:
+            messenger = None  # then hosts cannot tell
+        return await read_queues(self._parts.ledger, self._parts.asked, messenger)
 
     async def _published(self) -> tuple[int, int] | None:
         try:

@@ -1,4 +1,4 @@
-"""`colony why`: what a job or a task waits for."""
+"""`colony why`: what a job or a task waits for. `colony queues`: how much waits, and where."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from rich.console import Console
 
 console = Console()
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("why")(why)
+    app.command("queues")(queues)
 
 
 def why(
     name: Annotated[str, typer.Argument(help="A job (number, key, workflow id), or a task as JOB/STEP/SEQ.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say what a job or a task waits for, since when, and what would free it."""
     from control.why import spoken  # the clients behind it take a second to import
@@ -36,3 +39,15 @@ def why(
     where = f"Task {found.task} of {job}" if found.task else f"J{job[1:]}"
     lines = [f"{where} ({found.job.template}) waits for", *spoken(found.reasons, time.time())]
     console.print("\n".join(lines), markup=False, highlight=False)
+
+
+def queues(as_json: Json = False) -> None:
+    """Show how much waits by priority and tenant: in task queues, on hosts, for models."""
+    from control.queues import queues_here  # the clients behind it take a second to import
+    from control.queues_view import render_queues
+
+    found = asyncio.run(queues_here())
+    if as_json:
+        print(found.model_dump_json())  # noqa: T201 -- output of the command
+        return
+    console.print(render_queues(found))

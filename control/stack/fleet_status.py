@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
 
 from colony.config.endpoints import Endpoints
 from colony.contracts import HostBeat, Lease, ShardOwner
@@ -15,12 +17,14 @@ from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Envelope, Messenger
 from colony.registry.open import open_registry
-from ray_app.questions import HOST_STATUS
+from ray_app.questions import HOST_QUEUE, HOST_STATUS, HostQueue
 
 HOST_SECONDS: Final = 1.0
 """How long a host may take to answer; one that is silent for longer is shown without its own numbers."""
 
 LINK_SECONDS: Final = 2.0
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
 
 DesiredAgents = Mapping[AgentType, Mapping[int, int]]
 """Agents by type and shard."""
@@ -68,11 +72,19 @@ async def _beats(endpoints: Endpoints, owners: Sequence[ShardOwner]) -> dict[str
 
 async def ask_host(messenger: Messenger, shard: int) -> HostBeat | None:
     """The heartbeat of the owner of a shard, as of now; None when it does not answer in time."""
+    return await _asked(messenger, shard, HOST_STATUS, HostBeat)
+
+
+async def ask_queue(messenger: Messenger, shard: int) -> HostQueue | None:
+    """What waits on the owner of a shard; None when it does not answer in time, or is of a build that cannot tell."""
+    return await _asked(messenger, shard, HOST_QUEUE, HostQueue)
+
+
+async def _asked(messenger: Messenger, shard: int, kind: str, model: type[_Answer]) -> _Answer | None:
     try:
-        answer = await messenger.ask(
-            f"colony.agent.{shard}.host", Envelope(kind=HOST_STATUS, sender="status"), timeout=HOST_SECONDS
-        )
-        return HostBeat.model_validate(answer.payload)
+        question = Envelope(kind=kind, sender="status")
+        answer = await messenger.ask(f"colony.agent.{shard}.host", question, timeout=HOST_SECONDS)
+        return model.model_validate(answer.payload)
     except (ColonyError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,10 +17,13 @@ from colony.errors import BadInput, NotFound
 from colony.ids import AgentType, Id
 from colony.ledger.memory import MemoryLedger
 from control import session
-from control.why_facts import explain
+from control.queues import read_queues
+from control.why_contracts import Reason
+from control.why_facts import asked_here, explain
 from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import Colony, Opens
 from workflows.client import await_job, start_job, update_job
+from workflows.policies import DISPATCH_QUEUE, WORKFLOW_QUEUE
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
@@ -59,15 +63,19 @@ async def started(here: Colony, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-async def waits_for(name: str, code: str, words: str = "") -> None:
+async def waits_for(name: str, code: str, words: str = "") -> Reason:
+    seen: list[Reason] = []
+
     async def found() -> bool:
         try:
             reasons = (await explain(name)).reasons
         except NotFound:  # not open yet
             return False
-        return any(reason.code == code and words in reason.what for reason in reasons)
+        seen[:] = [reason for reason in reasons if reason.code == code and words in reason.what]
+        return bool(seen)
 
     await assert_eventually(found, 30)
+    return seen[0]
 
 
 async def test_a_job_tells_what_it_waits_for(colony: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +84,9 @@ async def test_a_job_tells_what_it_waits_for(colony: Opens, monkeypatch: pytest.
         await waits_for(name, "approval", "Go on?")
         await waits_for(f"{name}/{STEP}/0", "approval")
         await update_job(here.client, name, "pause")
-        await waits_for(name, "paused")
+        paused = await waits_for(name, "paused")
+        assert paused.since is not None
+        assert paused.since <= time.time() + 1
         await update_job(here.client, name, "approve")
         await update_job(here.client, name, "resume")
         await await_job(here.client, name, timeout=60)
@@ -98,4 +108,9 @@ async def test_a_queue_nobody_takes_from_is_told(colony: Opens, monkeypatch: pyt
         await waits_for(name, "approval")
         await update_job(here.client, name, "approve")
         await waits_for(name, "queue")
+        queues = await read_queues(here.ledger, asked_here(), None)
+        depths = {each.queue: each for each in queues.tasks}
+        assert depths[DISPATCH_QUEUE].activities
+        assert depths[WORKFLOW_QUEUE].pollers > 0
+        assert queues.trouble == ()
         await here.client.get_workflow_handle(name).terminate()

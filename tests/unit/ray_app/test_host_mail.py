@@ -15,7 +15,7 @@ from colony.ids import SHARDS, AgentId, AgentType, Id, agent_subject, shard_of
 from colony.messaging.port import Envelope
 from ray_app.announce import entry_of
 from ray_app.population import AgentCell
-from ray_app.questions import HOST_STATUS, PING, PING_ALL
+from ray_app.questions import HOST_QUEUE, HOST_STATUS, PING, PING_ALL, HostQueue
 from tests.eventually import assert_eventually
 from tests.unit.ray_app import fleet_fixture
 from tests.unit.ray_app.fleet_fixture import Counter, Echo, World
@@ -55,6 +55,34 @@ async def test_pings_wake_nobody_and_tell_who_lives_in_a_shard() -> None:
         beat = await bus.ask(agent_subject(agents[5]), envelope(HOST_STATUS), timeout=5)
         assert HostBeat.model_validate(beat.payload).agents == 300
         assert host.status().awake == 0
+
+
+async def test_a_host_tells_what_waits_by_priority_and_tenant() -> None:
+    world = World(concurrency=1)
+    agents = await world.agents(echo=9)
+    bus = world.messenger("client")
+    _, first = await world.job([{"do": "hang"} for _ in range(5)], key="first")
+    _, other = await world.job([{"do": "hang"} for _ in range(3)], key="other")
+    asked = (first.model_copy(update={"priority": 4, "tenant": "zoo"}), other.model_copy(update={"priority": 1}))
+
+    async def told() -> HostQueue:
+        answer = await bus.ask(agent_subject(agents[0]), envelope(HOST_QUEUE), timeout=5)
+        return HostQueue.model_validate(answer.payload)
+
+    async with world.one_host() as host:
+        assert await told() == HostQueue(
+            host="colony-host-0", incarnation="incarnation-0", places=1, lanes=0, messages=0, keys=()
+        )
+        running = [asyncio.create_task(host.run_batch(request)) for request in asked]
+
+        async def one_runs() -> bool:
+            found = await told()
+            return len(found.keys) == 2 and sum(key.tasks for key in found.keys) == 7 and found.lanes > 0
+
+        await assert_eventually(one_runs, 10)
+        assert [(key.priority, key.tenant, key.batches) for key in (await told()).keys] == [(1, "", 1), (4, "zoo", 1)]
+        await host.close()
+        await asyncio.gather(*running)
 
 
 async def test_messages_and_tasks_of_one_agent_never_overlap() -> None:

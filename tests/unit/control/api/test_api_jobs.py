@@ -14,6 +14,7 @@ from colony.ids import Id
 from colony.jobs import StepKind, StepPlan
 from tests.eventually import assert_eventually
 from tests.unit.control.api.api_of_twins import ApiOfTwins, problem
+from workflows.contracts import PendingApproval
 
 STEPS = (StepPlan(number=0, name=Id("load"), kind=StepKind.LOAD),)
 
@@ -179,6 +180,39 @@ async def test_pages_show_every_job_once(api: ApiOfTwins) -> None:
         if cursor is None:
             break
     assert seen == [f"wait-{n}" for n in (4, 3, 2, 1, 0)] + [f"open-{n}" for n in (6, 5, 4, 3, 2, 1, 0)]
+
+
+async def test_a_job_that_is_started_is_listed_before_it_has_a_row(api: ApiOfTwins) -> None:
+    await open_job(api, "older")
+    for name in ("failed", "first", "second"):
+        await api.submit(id=name)
+    await api.engine.cancel("failed")
+    seen = [(each["id"], each["state"]) for each in (await api.client.get("/v1/jobs")).json()["items"]]
+    assert seen == [("second", "opening"), ("first", "opening"), ("failed", "cancelled"), ("older", "running")]
+    await open_job(api, "first")
+    seen = [(each["id"], each["state"]) for each in (await api.client.get("/v1/jobs")).json()["items"]]
+    assert seen == [("second", "opening"), ("failed", "cancelled"), ("first", "running"), ("older", "running")]
+    api.engine.available = False
+    assert [each["id"] for each in (await api.client.get("/v1/jobs")).json()["items"]] == [name for name, _ in seen]
+
+
+async def test_a_running_job_says_whether_it_is_paused_and_who_is_to_approve(api: ApiOfTwins) -> None:
+    await api.submit(id="first")
+    await open_job(api, "first")
+    found = (await api.client.get("/v1/jobs/first")).json()["now"]
+    assert (found["paused"], found["priority"], found["approvals"]) == (False, 3, [])
+    await api.client.post("/v1/jobs/first/pause")
+    await api.client.post("/v1/jobs/first/priority", json={"priority": 1})
+    asked = PendingApproval(step="ok", prompt="Publish?", since=1.0, until=2.0, default="reject")
+    api.engine.jobs["first"].approvals = (asked,)
+    found = (await api.client.get("/v1/jobs/first")).json()["now"]
+    assert (found["phase"], found["paused"], found["priority"]) == ("approving", True, 1)
+    assert found["approvals"] == [asked.model_dump(mode="json")]
+    assert (await api.client.get("/v1/jobs")).json()["items"][0]["now"] is None
+    api.engine.available = False
+    assert (await api.client.get("/v1/jobs/first")).json()["now"] is None
+    await api.ledger.close_job(1, JobState.DONE)
+    assert (await api.client.get("/v1/jobs/first")).json()["now"] is None
 
 
 @pytest.mark.parametrize(

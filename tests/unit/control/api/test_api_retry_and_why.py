@@ -168,3 +168,10 @@ async def test_why_of_what_is_not_there(api: ApiOfTwins) -> None:
     job = await failed_job(api)
     problem(await api.client.get("/v1/jobs/nobody/why"), 404, "NotFound")
     problem(await api.client.get(f"/v1/jobs/{job}/why", params={"task": "nowhere/1"}), 404, "NotFound")
+
+
+async def test_queues_say_who_does_not_answer(api: ApiOfTwins) -> None:
+    await api.ledger.start_lease("a", "colony-host-0", 10)
+    found = (await api.client.get("/v1/queues")).json()
+    assert [(each["host"], each["told"]) for each in found["hosts"]] == [("colony-host-0", False)]
+    assert (found["tasks"], found["models"], len(found["trouble"])) == ([], [], 1)

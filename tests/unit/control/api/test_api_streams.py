@@ -46,6 +46,19 @@ async def test_a_stream_tells_each_change_and_ends_with_the_job(api: ApiOfTwins)
     assert told == [("progress", "accepted"), ("progress", "opening"), ("progress", "running"), ("end", "done")]
 
 
+async def test_a_stream_tells_of_a_pause(api: ApiOfTwins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "ASK_SECONDS", 0.01)
+    await api.submit(id="first")
+    job = await open_job(api, "first")
+    reading = asyncio.create_task(api.client.get("/v1/jobs/first/events"))
+    await asyncio.sleep(0.05)
+    await api.client.post("/v1/jobs/first/pause")
+    await asyncio.sleep(0.1)
+    await api.ledger.close_job(job, JobState.DONE)
+    told = [data["now"] for _, data in events((await asyncio.wait_for(reading, 5)).text)]
+    assert [now and now["paused"] for now in told] == [False, True, None]
+
+
 async def test_streams_end_with_the_process(api: ApiOfTwins) -> None:
     await open_job(api, "first")
     reading = asyncio.create_task(api.client.get("/v1/jobs/first/events"))
