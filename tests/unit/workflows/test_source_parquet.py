@@ -113,6 +113,13 @@ def test_moments_beyond_the_calendar_are_left_out(tmp_path: Path) -> None:
     assert bad == []
 
 
+def test_the_examples_hold_the_same_reviews() -> None:
+    examples = Path(__file__).parents[3] / "examples"
+    (table, broken), (lines, none) = (rows_of(examples / name) for name in ("kettle.parquet", "kettle.csv"))
+    assert [row | {"line": 0} for row in table] == [row | {"line": 0} for row in lines]
+    assert (len(table), broken, none) == (60, [], [])
+
+
 def test_a_template_without_columns_takes_them_all(tmp_path: Path) -> None:
     columns = {"name": texts(["a"]), "size": Array([2**63 - 1], INTEGER), "large": Array([1.5], DataType.float64())}
     rows, _ = rows_of(written(tmp_path / "a.parquet", columns), DURABLE_TASKS)
