@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import uuid
 from collections.abc import AsyncGenerator, Callable
@@ -24,8 +25,13 @@ from colony.errors import BadInput, Cancelled, NotFound
 from colony.fetch import open_fetcher
 from colony.ids import SHARDS, AgentType, agent_name
 from colony.ledger.memory import MemoryLedger
+from colony.ledger.sites import TickRows
+from colony.messaging.codec import decode
+from colony.messaging.events import ensure_event_stream
 from colony.messaging.memory import MemoryBus, MemoryMessenger
-from colony.messaging.port import Envelope
+from colony.messaging.nats import open_messenger
+from colony.messaging.permissions import EVENT_STREAM
+from colony.messaging.port import Envelope, Messenger
 from colony.registry.memory import MemoryRegistry
 from colony.sites import SiteRow
 from ray_app.fleet import HostBatchRunner
@@ -33,6 +39,7 @@ from ray_app.host import Host, open_host
 from ray_app.local_hosts import LocalHosts
 from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import keep_history
+from tests.servers.nats import nats_server
 from tests.servers.sites import Site, serve_sites
 from tests.servers.temporal import temporal_cli
 from workflows.activities_dispatch import DispatchActivities
@@ -95,9 +102,12 @@ Opens = Callable[..., AbstractAsyncContextManager[Watching]]
 @pytest.fixture
 def watching(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
     @asynccontextmanager
-    async def opened(*sites: Site, workers: bool = True) -> AsyncGenerator[Watching]:
+    async def opened(
+        *sites: Site, workers: bool = True, ledger: MemoryLedger | None = None, news: Messenger | None = None
+    ) -> AsyncGenerator[Watching]:
+        """With `news` the events go there."""
         clock, bus = SystemClock(), MemoryBus()
-        ledger = MemoryLedger(clock)
+        ledger = ledger or MemoryLedger(clock)
         kind = AgentType("monitoring")
         config = Config(
             fleet=FleetConfig(hosts=1, lease_seconds=60, types={kind: AgentTypeConfig(count=20)}),
@@ -134,7 +144,7 @@ def watching(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
             await (await hosts.hosts())[0].assign(range(SHARDS))
             listener = MemoryMessenger(bus, role="client", clock=clock)
             await listener.subscribe("colony.event.>", keep)
-            messenger = MemoryMessenger(bus, role="worker", clock=clock)
+            messenger = news or MemoryMessenger(bus, role="worker", clock=clock)
             monitor = MonitorActivities(ledger, [tmp_path], messenger=messenger, poster=fetcher, check_fleet=True)
             io = io_worker(client, IoActivities(ledger, config, [tmp_path]), monitor=monitor)
             dispatch = dispatch_worker(client, DispatchActivities(HostBatchRunner(hosts)))
@@ -378,3 +388,120 @@ async def test_a_source_file_lists_the_sites(watching: Opens) -> None:
         handle = await here.start(source="sites.csv")
         await here.reaches(handle, one="up")
         assert len(await here.sites(handle)) == 2
+
+
+class Gated(MemoryLedger):
+    """A ledger that can take as long as one likes to write a round."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.writing = False
+        self.cut = False
+
+    async def save_tick(self, rows: TickRows) -> bytes:
+        self.writing = not self.gate.is_set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cut = True
+            raise
+        return await super().save_tick(rows)
+
+
+async def test_a_cancel_while_a_round_is_under_way(watching: Opens) -> None:
+    ledger = Gated()
+    async with serve_sites(1) as [site], watching(site, ledger=ledger) as here:
+        handle = await here.start(sites=[{"url": site.url, "name": "site"}])
+        await here.reaches(handle, site="up")
+        job = await here.job(handle)
+        ledger.gate.clear()
+        await assert_eventually(lambda: ledger.writing, 20)
+        tick = (await ledger.monitor(job)).tick
+        await cancel_job(here.client, handle.id)
+        with pytest.raises(Cancelled):
+            await await_job(here.client, handle.id, timeout=30)
+        assert (await ledger.job(handle.id)).state is JobState.CANCELLED
+        # The round itself is told to stop: nothing of it is written after the end.
+        await assert_eventually(lambda: ledger.cut, 20)
+        ledger.gate.set()
+        assert (await ledger.monitor(job)).tick == tick
+        assert (await ledger.job(handle.id)).state is JobState.CANCELLED
+
+
+async def test_an_event_outlives_the_absence_of_the_bus_and_the_webhook_does_not_wait(watching: Opens) -> None:
+    news = MemoryBus()
+    heard: list[Envelope] = []
+
+    async def keep(subject: str, fact: Envelope) -> None:
+        heard.append(fact)
+
+    async with (
+        serve_sites(2) as (site, hook),
+        watching(site, hook, news=MemoryMessenger(news, role="worker")) as here,
+    ):
+        await MemoryMessenger(news, role="client").subscribe("colony.event.>", keep)
+        handle = await here.start(sites=[{"url": site.url, "name": "site"}], webhook=hook.url)
+        await here.reaches(handle, site="up")
+        news.available = False
+        site.mode = "error"
+        await assert_eventually(lambda: hook.posts, 40)
+        assert not heard
+        news.available = True
+        await assert_eventually(lambda: heard, 40)
+        site.mode = "ok"
+        await assert_eventually(lambda: len({fact.message_id for fact in heard}) == 2, 40)
+        assert list(dict.fromkeys(fact.kind for fact in heard)) == ["site-down", "site-up"]
+        await cancel_job(here.client, handle.id)
+        with pytest.raises(Cancelled):
+            await await_job(here.client, handle.id, timeout=20)
+        await keep_history(here, handle.id, "monitor_without_bus")
+
+
+async def test_events_come_over_a_real_bus_that_crashes(watching: Opens) -> None:
+    heard: list[tuple[str, Envelope]] = []
+
+    async def keep(subject: str, fact: Envelope) -> None:
+        heard.append((subject, fact))
+
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(nats_server())
+        roles = ("worker", "client", "dispatcher")
+        worker, listener, dispatcher = [
+            await stack.enter_async_context(open_messenger(server.endpoint, role=role, name=role)) for role in roles
+        ]
+        await ensure_event_stream(dispatcher.jetstream())
+        await listener.subscribe("colony.event.>", keep)
+        [site] = await stack.enter_async_context(serve_sites(1))
+        here = await stack.enter_async_context(watching(site, news=worker))
+        handle = await here.start(sites=[{"url": site.url, "name": "shop"}])
+        await here.reaches(handle, shop="up")
+        site.mode = "error"
+        await assert_eventually(lambda: heard, 40)
+        assert heard[0][0] == "colony.event.site-down.shop"
+        assert heard[0][1].payload["url"] == site.url
+        await server.kill()
+        site.mode = "ok"
+        await here.reaches(handle, shop="up")
+        await server.start()
+
+        async def kept() -> list[str]:
+            """Events in the log of the bus, each once."""
+            reader = await listener.jetstream().subscribe("colony.event.>", stream=EVENT_STREAM, ordered_consumer=True)
+            found: dict[str, str] = {}
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    message = await reader.next_msg(timeout=1)
+                    found[decode(message.data).message_id] = message.subject
+            await reader.unsubscribe()
+            return [subject for subject in found.values() if subject.endswith(".shop")]
+
+        async def both() -> bool:
+            assert await kept() == ["colony.event.site-down.shop", "colony.event.site-up.shop"]
+            return True
+
+        await assert_eventually(lambda: worker.connected and listener.connected, 40)
+        await assert_eventually(both, 40)
+        site.mode = "error"
+        await assert_eventually(lambda: len({fact.message_id for _, fact in heard}) >= 2, 40)
