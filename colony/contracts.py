@@ -139,6 +139,15 @@ class JobView(Frozen):
     steps: tuple[StepCounts, ...] = ()
 
 
+class ArtifactNote(Frozen):
+    """An artifact without its content."""
+
+    name: str
+    media_type: str
+    bytes: int
+    """Size of the content."""
+
+
 class DeadLetter(Frozen):
     """A task whose last outcome is a failure."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colony.contracts import Artifact, BadRow, DeadLetter, JobState, JobView, StepCounts
+from colony.contracts import Artifact, ArtifactNote, BadRow, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
 from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
@@ -137,8 +137,20 @@ class MemoryJobs:
         """See `JobLedger`."""
         return [artifact for _, artifact in sorted(self._tables.artifacts.get(job, {}).items())]
 
-    async def dead_letters(self, job: int | None = None, limit: int = 100) -> list[DeadLetter]:
-        """See `JobLedger`. Newest job first, then by step and seq."""
+    async def artifact_notes(self, job: int) -> list[ArtifactNote]:
+        """See `JobLedger`."""
+        found = await self.artifacts(job)
+        return [ArtifactNote(name=each.name, media_type=each.media_type, bytes=len(each.content)) for each in found]
+
+    async def artifact(self, job: int, name: str) -> Artifact | None:
+        """See `JobLedger`."""
+        return self._tables.artifacts.get(job, {}).get(name)
+
+    async def dead_letters(
+        self, job: int | None = None, limit: int = 100, *, after: tuple[int, int, int] | None = None
+    ) -> list[DeadLetter]:
+        """See `JobLedger`."""
+        behind = None if after is None else (-after[0], after[1], after[2])
         found: list[DeadLetter] = []
         for (owner, step), table in sorted(self._tables.steps.items(), key=lambda entry: (-entry[0][0], entry[0][1])):
             if job is not None and owner != job:
@@ -146,6 +158,8 @@ class MemoryJobs:
             for seq in sorted(table.outcomes):
                 last = table.last(seq)
                 if last is None or last[1].ok or seq >= len(table.tasks):
+                    continue
+                if behind is not None and (-owner, step, seq) <= behind:
                     continue
                 found.append(
                     DeadLetter(

@@ -91,9 +91,12 @@ class MemoryMessages:
             self._tables.states[state.agent_id] = state.state
         return True
 
-    async def dead_messages(self, limit: int = 100) -> list[DeadMessage]:
+    async def dead_messages(self, limit: int = 100, *, after: str = "") -> list[DeadMessage]:
         """See `MessageLedger`."""
         newest = list(self._tables.failed_messages.items())[::-1]
+        if after:
+            names = [key for key, _ in newest]
+            newest = newest[names.index(after) + 1 :] if after in names else []
         return [
             DeadMessage(message=self._tables.messages[key], error=error, reason=reason)
             for key, (error, reason) in newest[:limit]

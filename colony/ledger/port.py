@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from colony.contracts import (
     AgentSpec,
     Artifact,
+    ArtifactNote,
     BadRow,
     BatchRequest,
     DeadLetter,
@@ -244,8 +245,21 @@ class JobLedger(Protocol):
         """All artifacts of a job, by name."""
         ...
 
-    async def dead_letters(self, job: int | None = None, limit: int = 100) -> list[DeadLetter]:
-        """Tasks whose last outcome is a failure."""
+    async def artifact_notes(self, job: int) -> list[ArtifactNote]:
+        """The same without their contents."""
+        ...
+
+    async def artifact(self, job: int, name: str) -> Artifact | None:
+        """One artifact of a job, or None."""
+        ...
+
+    async def dead_letters(
+        self, job: int | None = None, limit: int = 100, *, after: tuple[int, int, int] | None = None
+    ) -> list[DeadLetter]:
+        """Tasks whose last outcome is a failure: newest job first, then by step and seq.
+
+        `after` is the (job, step, seq) of one: only those that come behind it, whether or not it is there still.
+        """
         ...
 
 
@@ -292,8 +306,12 @@ class MessageLedger(Protocol):
         """
         ...
 
-    async def dead_messages(self, limit: int = 100) -> list[DeadMessage]:
-        """Messages that ended in a failure, the last ones first."""
+    async def dead_messages(self, limit: int = 100, *, after: str = "") -> list[DeadMessage]:
+        """Messages that ended in a failure, the last ones first.
+
+        `after` is the id of one: only those that ended before it; none for one that is not there any more, since the
+        oldest are forgotten first.
+        """
         ...
 
     async def states(self, agent_ids: Sequence[AgentId]) -> dict[AgentId, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from colony.contracts import Artifact, DeadLetter, JobState, JobView, StepCounts
+from colony.contracts import Artifact, ArtifactNote, DeadLetter, JobState, JobView, StepCounts
 from colony.errors import BadInput, NotFound
 from colony.ids import Id
 from colony.jobs import JobPlan, Origin, SourcePin, StepPlan
@@ -204,15 +204,42 @@ class PostgresJobs:
         )
         return [Artifact(name=name, media_type=kind, content=content) for name, kind, content in rows]
 
-    async def dead_letters(self, job: int | None = None, limit: int = 100) -> list[DeadLetter]:
-        """See `JobLedger`. Newest job first, then by step and seq."""
-        where = "" if job is None else "WHERE d.job = $2"
+    async def artifact_notes(self, job: int) -> list[ArtifactNote]:
+        """See `JobLedger`."""
+        rows = await self._database.rows(
+            """SELECT name, media_type, octet_length(content) FROM artifact
+                WHERE job = $1 ORDER BY name COLLATE "C" """,
+            job,
+        )
+        return [ArtifactNote(name=name, media_type=kind, bytes=size) for name, kind, size in rows]
+
+    async def artifact(self, job: int, name: str) -> Artifact | None:
+        """See `JobLedger`."""
+        row = await self._database.row(
+            "SELECT name, media_type, content FROM artifact WHERE job = $1 AND name = $2", job, clean_text(name)
+        )
+        return None if row is None else Artifact(**dict(row))
+
+    async def dead_letters(
+        self, job: int | None = None, limit: int = 100, *, after: tuple[int, int, int] | None = None
+    ) -> list[DeadLetter]:
+        """See `JobLedger`."""
+        conditions, given = ["true"], list[int]()
+        if job is not None:
+            given.append(job)
+            conditions.append("d.job = $2")
+        if after is not None:
+            first = len(given) + 2
+            given += after
+            conditions.append(f"d.job <= ${first}")  # for the index
+            conditions.append(f"(d.job < ${first} OR (d.step, d.seq) > (${first + 1}, ${first + 2}))")
+        where = " AND ".join(conditions)
         rows = await self._database.rows(
             f"""SELECT d.*, t.payload FROM (
-                    SELECT * FROM dead_letter d {where} ORDER BY job DESC, step, seq LIMIT $1) d
+                    SELECT * FROM dead_letter d WHERE {where} ORDER BY job DESC, step, seq LIMIT $1) d
                   JOIN task t USING (job, step, seq) ORDER BY d.job DESC, d.step, d.seq""",  # noqa: S608 -- no input
             limit,
-            *([] if job is None else [job]),
+            *given,
         )
         return [
             DeadLetter(

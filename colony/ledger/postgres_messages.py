@@ -108,10 +108,15 @@ class PostgresMessages:
             raise Fenced(f"Incarnation {incarnation} does not hold all of these shards any more.")
         return done
 
-    async def dead_messages(self, limit: int = 100) -> list[DeadMessage]:
+    async def dead_messages(self, limit: int = 100, *, after: str = "") -> list[DeadMessage]:
         """See `MessageLedger`."""
         rows = await self._database.rows(
-            "SELECT * FROM dead_message ORDER BY done_at DESC, number DESC LIMIT $1", limit
+            """SELECT * FROM dead_message
+                WHERE $2::text = ''
+                   OR (done_at, number) < (SELECT done_at, number FROM dead_message WHERE message_id = $2)
+                ORDER BY done_at DESC, number DESC LIMIT $1""",
+            limit,
+            clean_text(after),
         )
         return [DeadMessage(message=_message(row), error=row["error"], reason=row["reason"]) for row in rows]
 

@@ -112,9 +112,12 @@ class AgentRoutes:
         answer = await messenger.ask(agent_subject(spec.agent_id), envelope, timeout=asked.timeout)
         return MessageAnswer(mode=asked.mode, answer=answer.payload)
 
-    async def dead(self, limit: paging.Limit = 50) -> DeadMessages:
-        """Durable messages that failed for good."""
-        return DeadMessages(items=tuple(await self._parts.ledger.dead_messages(limit)))
+    async def dead(self, limit: paging.Limit = 50, cursor: paging.MessageCursor = "") -> DeadMessages:
+        """Durable messages that failed for good, the last ones first."""
+        found = await self._parts.ledger.dead_messages(limit + 1, after=cursor)
+        page = found[:limit]
+        more = page[-1].message.message_id if len(found) > limit else None
+        return DeadMessages(items=tuple(page), next=more)
 
     async def _spec(self, agent_id: AgentId) -> AgentSpec:
         for spec in await self._parts.ledger.agents([shard_of(agent_id)]):

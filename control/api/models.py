@@ -154,12 +154,16 @@ class DeadLetters(Model):
     """Tasks whose last outcome is a failure."""
 
     items: tuple[DeadLetter, ...]
+    next: str | None = None
+    """Hand it in as `cursor` for the next page; null on the last."""
 
 
 class DeadMessages(Model):
     """Durable messages that failed for good, the last ones first."""
 
     items: tuple[DeadMessage, ...]
+    next: str | None = None
+    """Hand it in as `cursor` for the next page; null on the last."""
 
 
 class AgentAnswer(Model):

@@ -53,31 +53,35 @@ class ResultRoutes:
     async def artifacts(self, name: Name) -> Artifacts:
         """What the job left, without the contents."""
         view = await self._parts.ledger.job(name)
-        found = await self._parts.ledger.artifacts(view.job)
-        return Artifacts(
-            items=tuple(
-                ArtifactAnswer(name=each.name, media_type=each.media_type, bytes=len(each.content)) for each in found
-            )
-        )
+        found = await self._parts.ledger.artifact_notes(view.job)
+        return Artifacts(items=tuple(ArtifactAnswer(**each.model_dump()) for each in found))
 
     async def artifact(self, name: Name, artifact: Annotated[str, Path(max_length=500)]) -> Response:
         """The content of one."""
         view = await self._parts.ledger.job(name)
-        for each in await self._parts.ledger.artifacts(view.job):
-            if each.name == artifact:
-                # Written by agents: a browser must not run it with the rights of this API's pages.
-                headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
-                return Response(each.content, media_type=each.media_type, headers=headers)
-        raise NotFound(f"Job {view.job} has no artifact {artifact[:80]!r}.")
+        found = await self._parts.ledger.artifact(view.job, artifact)
+        if found is None:
+            raise NotFound(f"Job {view.job} has no artifact {artifact[:80]!r}.")
+        # Written by agents: a browser must not run it with the rights of this API's pages.
+        headers = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
+        return Response(found.content, media_type=found.media_type, headers=headers)
 
-    async def dead_letters_of(self, name: Name, limit: paging.Limit = 50) -> DeadLetters:
-        """Tasks of a job whose last outcome is a failure."""
+    async def dead_letters_of(
+        self, name: Name, limit: paging.Limit = 50, cursor: paging.LetterCursor = None
+    ) -> DeadLetters:
+        """Tasks of a job whose last outcome is a failure, by step and number."""
         view = await self._parts.ledger.job(name)
-        return DeadLetters(items=tuple(await self._parts.ledger.dead_letters(view.job, limit)))
+        return await self._letters(view.job, limit, cursor)
 
-    async def dead_letters(self, limit: paging.Limit = 50) -> DeadLetters:
-        """Tasks of all jobs whose last outcome is a failure."""
-        return DeadLetters(items=tuple(await self._parts.ledger.dead_letters(None, limit)))
+    async def dead_letters(self, limit: paging.Limit = 50, cursor: paging.LetterCursor = None) -> DeadLetters:
+        """Tasks of all jobs whose last outcome is a failure: newest job first, then by step and number."""
+        return await self._letters(None, limit, cursor)
+
+    async def _letters(self, job: int | None, limit: int, cursor: str | None) -> DeadLetters:
+        found = await self._parts.ledger.dead_letters(job, limit + 1, after=paging.letter_cursor(cursor))
+        page = found[:limit]
+        more = f"{page[-1].job}.{page[-1].step}.{page[-1].seq}" if len(found) > limit else None
+        return DeadLetters(items=tuple(page), next=more)
 
 
 async def _all(first: str, rest: AsyncGenerator[str]) -> AsyncGenerator[str]:

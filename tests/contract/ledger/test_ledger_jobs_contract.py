@@ -196,6 +196,12 @@ async def test_artifacts_are_replaced_by_name(ledger: Ledger) -> None:
     assert await ledger.put_artifacts(plan.job, [report_of(b"one"), page])
     assert await ledger.put_artifacts(plan.job, [report_of(b"two")])
     assert await ledger.artifacts(plan.job) == [page, report_of(b"two")]
+    assert [(note.name, note.media_type, note.bytes) for note in await ledger.artifact_notes(plan.job)] == [
+        ("a.html", "text/html", 2),
+        (report_of(b"two").name, report_of(b"two").media_type, 3),
+    ]
+    assert await ledger.artifact(plan.job, "a.html") == page
+    assert await ledger.artifact(plan.job, "b\x00.html") is await ledger.artifact(10**9, "a.html") is None
     assert await ledger.put_artifacts(plan.job, [])
 
 
@@ -271,6 +277,10 @@ async def test_dead_letters_and_counts_follow_the_last_outcome(ledger: Ledger) -
     assert letters[0].message == "too slow"
     assert await ledger.dead_letters() == letters
     assert await ledger.dead_letters(limit=1) == letters[:1]
+    assert await ledger.dead_letters(plan.job, 9, after=(plan.job, 1, 2)) == letters[1:]
+    assert await ledger.dead_letters(after=(plan.job, 1, 1)) == letters, "that one needs not be there"
+    assert await ledger.dead_letters(after=(plan.job + 1, 7, 7)) == letters, "the newest job comes first"
+    assert await ledger.dead_letters(after=(plan.job, 1, 3)) == await ledger.dead_letters(after=(0, 0, 0)) == []
     view = await ledger.job(plan.key)
     assert [(step.tasks, step.ok, step.failed) for step in view.steps] == [(0, 0, 0), (5, 2, 2), (0, 0, 0), (0, 0, 0)]
     assert view.steps[1].errors == {"BadInput": 1, "HostCrashed": 1}

@@ -149,3 +149,5 @@ async def test_messages_that_failed_are_remembered(ledger: Ledger, host: Host) -
         (message("first", agent=1), "HostCrashed", "\ufffd!"),
     ]
     assert await ledger.dead_messages(1) == found[:1]
+    assert await ledger.dead_messages(after="second") == found[1:]
+    assert await ledger.dead_messages(after="first") == await ledger.dead_messages(after="nobody") == []

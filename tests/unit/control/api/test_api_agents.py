@@ -69,7 +69,7 @@ async def test_deliver_keeps_a_message_once(api: ApiOfTwins) -> None:
     body = {"mode": "deliver", "kind": "greet", "message_id": "m-1"}
     answers = [(await api.client.post("/v1/agents/analysis-00001/messages", json=body)).json() for _ in range(2)]
     assert [(one["message_id"], one["fresh"]) for one in answers] == [("m-1", True), ("m-1", False)]
-    assert (await api.client.get("/v1/messages/dead")).json() == {"items": []}
+    assert (await api.client.get("/v1/messages/dead")).json() == {"items": [], "next": None}
 
 
 async def test_without_the_bus_and_the_registry_the_rest_goes_on(api: ApiOfTwins) -> None:

@@ -278,5 +278,5 @@ async def test_results_and_artifacts(api: ApiOfTwins) -> None:
     assert got.content == page.content
     assert "sandbox" in got.headers["content-security-policy"]
     problem(await api.client.get("/v1/jobs/first/artifacts/nothing"), 404, "NotFound")
-    assert (await api.client.get("/v1/jobs/first/dead-letters")).json() == {"items": []}
-    assert (await api.client.get("/v1/dead-letters")).json() == {"items": []}
+    assert (await api.client.get("/v1/jobs/first/dead-letters")).json() == {"items": [], "next": None}
+    assert (await api.client.get("/v1/dead-letters")).json() == {"items": [], "next": None}

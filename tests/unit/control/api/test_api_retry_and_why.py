@@ -34,6 +34,29 @@ async def test_dead_letters_are_listed_and_tried_again(api: ApiOfTwins) -> None:
     )
 
 
+async def test_dead_letters_come_in_pages(api: ApiOfTwins) -> None:
+    plans = [await loaded_job(api.ledger, 3) for _ in range(2)]
+    host = await start_host(api.ledger)
+    for plan in plans:
+        await host.commit(batch_of(plan, 0, 3), [bad(seq, transient=False) for seq in range(3)])
+    expected = [(plan.job, seq) for plan in reversed(plans) for seq in range(3)]
+
+    async def pages(path: str) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await api.client.get(path, params={"limit": 2, **cursor})).json()
+            assert 1 <= len(page["items"]) <= 2
+            seen += [(letter["job"], letter["seq"]) for letter in page["items"]]
+            if page["next"] is None:
+                return seen
+            cursor = {"cursor": page["next"]}
+
+    assert await pages("/v1/dead-letters") == expected
+    assert await pages(f"/v1/jobs/{plans[0].job}/dead-letters") == expected[3:]
+    problem(await api.client.get("/v1/dead-letters?cursor=1.2"), 422, "BadInput", "cursor")
+
+
 async def test_a_job_is_retried_once_and_the_same_request_gives_the_same_retry(api: ApiOfTwins) -> None:
     job = await failed_job(api)
     headers = {"Idempotency-Key": "again"}
