@@ -26,6 +26,8 @@ from tests.servers.gateway_http import KEY
 EVENTS = "text/event-stream"
 OPENAI, OLLAMA = "/v1/chat/completions", "/api/chat"
 HELLO = [{"role": "user", "content": "one two three"}]
+NOBODY = "http://127.0.0.1:9"
+"""Where nobody listens."""
 
 
 @dataclass
@@ -121,6 +123,66 @@ async def test_a_bad_answer_has_its_status(
             assert 1 <= int(answer.headers["retry-after"]) <= 7
         if status == 503:
             assert int(answer.headers["retry-after"]) >= 1
+
+
+@asynccontextmanager
+async def bad_first(folder: Path, behave: Behaviour | None) -> AsyncGenerator[tuple[httpx.AsyncClient, BadServer]]:
+    """A tier whose first choice is two replicas of a bad server, or of none at all, and whose second one is good."""
+    async with bad_server() as server:
+        server.behave = lists_models_but(server, behave or hang)
+        url = NOBODY if behave is None else server.url
+        bad = BackendConfig(kind="openai", urls=(url, url), models=("bad",), silence=0.5, preload=False)
+        good = BackendConfig(kind="scripted", models=("good",), preload=False)
+        both = (TierTarget(backend=Id("bad")), TierTarget(backend=Id("good")))
+        plan = GatewayPlan({Id("bad"): bad, Id("good"): good}, dict.fromkeys(TIERS, both))
+        config = GatewayConfig(
+            limits=LimitsConfig(requests_per_second=1000, burst=1000), breaker=BreakerConfig(failures=2)
+        )
+        async with (
+            speaking_openai("bad/0", url, bad) as first,
+            speaking_openai("bad/1", url, bad) as second,
+            gateway_over(
+                folder, plan, config, {"bad": (first, second), "good": (ScriptedBackend("good/0", Script(), good),)}
+            ) as endpoint,
+            httpx.AsyncClient(
+                base_url=endpoint.url, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=30
+            ) as http,
+        ):
+            yield http, server
+
+
+async def answered_by(http: httpx.AsyncClient, number: int) -> str:
+    body = {"model": "fast", "messages": [{"role": "user", "content": f"number {number}"}]}
+    answer = await http.post(OPENAI, json=body, headers={"x-colony-deadline": "5"})
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-colony-backend"]
+
+
+async def test_a_server_that_always_says_503_is_fallen_back_from_and_its_breaker_opens(tmp_path: Path) -> None:
+    async with bad_first(tmp_path, page(b"", "503 Service Unavailable")) as (http, _):
+        assert {await answered_by(http, number) for number in range(20)} == {"good"}
+
+        async def opened() -> bool:
+            lane = (await http.get("/colony/state")).json()["backends"]["bad"]
+            return lane["breakers"]["bad"]["state"] == "open"
+
+        await assert_eventually(opened)
+        assert {await answered_by(http, 20 + number) for number in range(5)} == {"good"}
+
+
+async def test_a_server_that_asks_for_time_gets_it_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    behave = page(b"", "503 Service Unavailable", more="Retry-After: 60\r\n")
+    async with bad_first(tmp_path, behave) as (http, server):
+        assert {await answered_by(http, number) for number in range(20)} == {"good"}
+        lane = (await http.get("/colony/state")).json()["backends"]["bad"]
+        assert lane["breakers"].get("bad", {"failures": 0})["failures"] == 0
+        assert sum(request.startswith(b"POST ") for request in server.requests) == 1
+
+
+async def test_a_backend_that_cannot_be_reached_costs_no_request(tmp_path: Path) -> None:
+    async with bad_first(tmp_path, None) as (http, _):
+        backends = await asyncio.gather(*(answered_by(http, number) for number in range(20)))
+        assert set(backends) == {"good"}
 
 
 @pytest.mark.parametrize("stream", [False, True])

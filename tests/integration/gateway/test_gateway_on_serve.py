@@ -151,8 +151,8 @@ async def test_a_client_that_leaves_frees_its_slot(client: httpx.AsyncClient, sl
         async for _ in stream.aiter_lines():
             break
         assert await in_flight(1)
-    await assert_eventually(lambda: in_flight(0))
-    await assert_eventually(slow_model.left.is_set)
+    await assert_eventually(lambda: in_flight(0), timeout=1)  # what is promised to clients that hang up
+    await assert_eventually(slow_model.left.is_set, timeout=1)
 
 
 async def test_small_calls_at_once_become_batches(client: httpx.AsyncClient, stack: RunningStack) -> None:

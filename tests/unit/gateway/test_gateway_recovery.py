@@ -157,6 +157,27 @@ async def test_a_ledger_that_is_away_stops_no_model(
     assert (await owner.why("x"), (await owner.state())["budgets"]["jobs"]) == ({"request": "x"}, 1)
 
 
+async def test_why_says_that_the_ledger_is_read(
+    owner: RecoveringOwner, ledger: SwitchedLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(key: str) -> list[JobBudget]:
+        del key
+        await go_on.wait()
+        return []
+
+    monkeypatch.setattr(ledger, "job_budgets", slow)
+    asked = asyncio.create_task(owner.acquire(ticket("j", 1)))
+    await asyncio.sleep(0)
+    found = await owner.why("r")
+    assert (found["state"], found["waits_for"]) == ("waiting", "ledger")
+    assert found["freed_by"] == "the ledger, which tells what j has used so far"
+    go_on.set()
+    await asked
+    assert await owner.why("r") == {"request": "r"}
+
+
 async def test_answers_are_written_behind_and_recalled(ledger: SwitchedLedger) -> None:
     async with answer_cache(PERSIST, SystemClock(), ledger) as cache:
         assert cache.put(b"k", ANSWER)
