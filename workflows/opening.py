@@ -15,6 +15,8 @@ from colony.jobs import CallPlan, JobPlan, SourcePin, StepPlan
 from workflows.contracts import JobInput, OpenJob, RangeSource
 from workflows.given_rows import pin_rows
 from workflows.inputs import check_given
+from workflows.monitor_contracts import TEMPLATE as MONITOR
+from workflows.monitor_described import NO_CALL
 from workflows.naming import about_file
 from workflows.policies import MAX_INPUT
 from workflows.retrying import FIELD as RETRY
@@ -128,9 +130,8 @@ def _follow(
         raise BadInput(f"The templates {' -> '.join((*above, name))} call one another in a circle.")
     template = templates.get(name)
     if template is None:
-        raise BadInput(
-            f"The template {above[-1]!r} calls {name!r}, which does not exist." if above else f"No {name!r}."
-        )
+        why = NO_CALL if name == MONITOR else "it does not exist"
+        raise BadInput(f"The template {above[-1]!r} calls {name!r}: {why}." if above else f"No {name!r}.")
     if len(above) > MAX_DEPTH:
         raise BadInput(f"The templates {' -> '.join(above)} call one another more than {MAX_DEPTH} deep.")
     if (name, len(above)) in seen:

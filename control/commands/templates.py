@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from colony.config.model import Config
-    from colony.config.templates import TemplateConfig
+    from colony.config.templates import InputConfig, TemplateConfig
     from colony.ids import Id
     from colony.jobs import StepPlan
 
@@ -35,18 +35,20 @@ def register(app: typer.Typer) -> None:
 
 def templates(file: File = None, as_json: Json = False) -> None:
     """List the workflow templates and what a job of each may be given."""
+    from workflows import monitor_described as monitor
+    from workflows.monitor_contracts import TEMPLATE as MONITOR
+
     found = _config(file).workflows
     if as_json:
-        print(json.dumps({name: _described(each) for name, each in sorted(found.items())}))  # noqa: T201 -- output
+        shown = {name: _described(each) for name, each in found.items()} | {MONITOR: _monitor_described()}
+        print(json.dumps(dict(sorted(shown.items()))))  # noqa: T201 -- output of the command
         return
-    for name, template in sorted(found.items()):
-        console.print(f"[bold]{name}[/]  {template.description}", highlight=False)
-        for field, declared in template.inputs.items():
-            notes = ["required"] if declared.required else []
-            notes += [] if declared.default is None else [f"default {json.dumps(declared.default)}"]
-            notes += [f"one of {', '.join(map(str, declared.choices))}"] if declared.choices else []
-            told = f" ({', '.join(notes)})" if notes else ""
-            console.print(f"    {field}: {declared.type}{told}  {declared.description}", markup=False, highlight=False)
+    for name in sorted([*found, MONITOR]):
+        if name == MONITOR:
+            _print_template(name, monitor.DESCRIPTION, monitor.INPUTS)
+            continue
+        template = found[name]
+        _print_template(name, template.description, template.inputs)
         if template.steps[0].rows is None:
             columns = f" with the columns {', '.join(template.columns)}" if template.columns else ""
             console.print(f"    source: path of a file below a data root{columns}", markup=False, highlight=False)
@@ -62,6 +64,8 @@ def check(
     from colony.ids import Id
     from workflows.catalogue import actions_of, results_of
     from workflows.checking import check_template
+    from workflows.monitor_contracts import CHECK_STEP
+    from workflows.monitor_contracts import TEMPLATE as MONITOR
     from workflows.templates import BUILT_IN_TEMPLATES
 
     path = Path(what)
@@ -69,14 +73,16 @@ def check(
     config = _config(path if is_file else file)
     names = [name for name, each in config.workflows.items() if each != BUILT_IN_TEMPLATES.get(name)]
     if not is_file:
-        if what not in config.workflows:
+        if what not in (MONITOR, *config.workflows):
             raise NotFound(f"There is no template {what[:80]!r}.", remedy="`colony templates` lists them.")
         names = [Id(what)]
     known, results = actions_of(config), results_of(config)
     plans: dict[str, tuple[StepPlan, ...]] = {}
     for name in names:
         try:
-            plans[name] = check_template(name, config.workflows, config, known, results)
+            plans[name] = (
+                (CHECK_STEP,) if name == MONITOR else check_template(name, config.workflows, config, known, results)
+            )
         except BadInput as error:
             raise BadInput(f"Template {name}: {error.message}", remedy=error.remedy) from None
     if as_json:
@@ -119,6 +125,30 @@ def _described(template: TemplateConfig) -> dict[str, Any]:
         "source": template.steps[0].rows is None,
         "steps": [step.name for step in template.steps],
     }
+
+
+def _monitor_described() -> dict[str, Any]:
+    from workflows import monitor_described as monitor
+    from workflows.monitor_contracts import CHECK_STEP
+
+    inputs = {name: declared.model_dump(mode="json") for name, declared in monitor.INPUTS.items()}
+    return {
+        "description": monitor.DESCRIPTION,
+        "inputs": inputs,
+        "columns": [],
+        "source": False,
+        "steps": [CHECK_STEP.name],
+    }
+
+
+def _print_template(name: str, description: str, inputs: Mapping[str, InputConfig]) -> None:
+    console.print(f"[bold]{name}[/]  {description}", highlight=False)
+    for field, declared in inputs.items():
+        notes = ["required"] if declared.required else []
+        notes += [] if declared.default is None else [f"default {json.dumps(declared.default)}"]
+        notes += [f"one of {', '.join(map(str, declared.choices))}"] if declared.choices else []
+        told = f" ({', '.join(notes)})" if notes else ""
+        console.print(f"    {field}: {declared.type}{told}  {declared.description}", markup=False, highlight=False)
 
 
 def _plan(name: Id | str, steps: Sequence[StepPlan]) -> Table:

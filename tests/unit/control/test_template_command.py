@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from colony.errors import BadInput, NotFound
 from control.cli import build_app
+from workflows.monitor_contracts import MonitorInput, SiteInput
 
 RIGHT: dict[str, Any] = {
     "description": "Counts.",
@@ -63,3 +64,20 @@ def test_a_wrong_file_names_what_is_wrong(tmp_path: Path, step: dict[str, Any], 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises((BadInput, NotFound), match="none"):
         CliRunner().invoke(build_app(), ["template", "check", str(tmp_path / "none.yaml")], catch_exceptions=False)
+
+
+def test_the_monitor_is_listed_and_checked_and_refused_as_a_call(tmp_path: Path) -> None:
+    listed = json.loads(invoke("templates", "--json").output)["website_monitor"]
+    assert set(listed["inputs"]) == set(MonitorInput.model_fields)
+    site = SiteInput(url="http://a.example/")
+    assert set(listed["inputs"]) - {"sites", "source", "webhook"} <= set(site.model_dump())
+    assert "interval: number (default 60.0)" in invoke("templates").output
+    assert "check_site" in invoke("template", "check", "website_monitor").output
+    call = {"name": "watch", "kind": "call", "template": "website_monitor", "input": {"sites": ["a"]}}
+    calling = {"steps": [RIGHT["steps"][0], call]}
+    with pytest.raises(BadInput, match="until it is cancelled"):
+        check(tmp_path / "calling.yaml", calling)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(build_app(), [*arguments], catch_exceptions=False, env={"COLUMNS": "120"})
