@@ -1,4 +1,4 @@
-"""Takes the pictures of the how-tos: of a website from the example brief, of a report on the example reviews.
+"""Takes the pictures of the how-tos: a website from the example brief, reports on reviews and on watched sites.
 
 Needs Chromium; for developers only.
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agents.processing import clean_review
+from agents.skills.monitor_report import render_monitor_html
 from agents.skills.phrases import keyphrases
 from agents.skills.report import RunFacts, render_html, report_of
 from agents.skills.sentiment import by_lexicon
@@ -21,6 +22,7 @@ from agents.skills.tally import tally_of
 from agents.skills.website_brief import parse_brief
 from agents.skills.website_parts import checked, mended, plan_piece, written
 from agents.skills.website_plan import rows_of
+from docs.watched_day import watched_day
 from tests.servers.browser import browser
 from workflows.sources import pin_file, read_rows
 from workflows.templates import REVIEW_ANALYSIS
@@ -46,6 +48,7 @@ SHOTS: Final = (
     Shot("website-order", "order.html", 1280, 1250),
     Shot("website-phone", "index.html", 390, 1500),
     Shot("reviews-report", "report.html", 1120, 1205),
+    Shot("monitor-report", "monitor.html", 1100, 905),
 )
 
 
@@ -61,7 +64,7 @@ def review_report() -> str:
 
 
 async def take() -> None:
-    """Build site and report as the agents do and photograph them."""
+    """Build site and reports as the agents do and photograph them."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for row in rows_of(parse_brief((ROOT / "examples" / "brief.yaml").read_bytes())):
@@ -72,6 +75,7 @@ async def take() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(piece.file, encoding="utf-8")
         (Path(folder) / "report.html").write_text(review_report(), encoding="utf-8")
+        (Path(folder) / "monitor.html").write_text(render_monitor_html(watched_day()), encoding="utf-8")
         async with browser() as tab:
             for shot in SHOTS:
                 await tab.open(Path(folder) / shot.page, shot.width, shot.height, dark=shot.dark)
