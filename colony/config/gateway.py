@@ -36,6 +36,9 @@ class BackendConfig(Section):
     """Quota of the provider for the whole cluster; None for none."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Quota of the provider in tokens, prompt and answer; None for none."""
+    quota: str = Field(default="", max_length=64)
+    """Name of the account the quota belongs to: backends that name the same one share it, and say the same numbers.
+    Empty for a quota of its own."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds one call may take."""
     silence: float = Field(default=30.0, gt=0)
@@ -187,6 +190,17 @@ class GatewayConfig(Section):
     """Empty: one backend made of the section `model`."""
     tiers: dict[Tier, tuple[TierTarget, ...]] = Field(default_factory=dict[Tier, tuple[TierTarget, ...]])
     """Tier -> choices, the first that works wins; a tier left out uses every backend in its order."""
+
+    @model_validator(mode="after")
+    def _quotas_agree(self) -> GatewayConfig:
+        said: dict[str, tuple[int | None, int | None]] = {}
+        for name, backend in self.backends.items():
+            numbers = (backend.requests_per_minute, backend.tokens_per_minute)
+            if backend.quota and said.setdefault(backend.quota, numbers) != numbers:
+                raise ValueError(
+                    f"backend {name!r} and another one say different numbers for the quota {backend.quota!r}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _targets_known(self) -> GatewayConfig:

@@ -26,16 +26,22 @@ class Governor:
 
     A call counts with what it reserved while it is under way, and with what it used for 60 seconds from its end. So
     the quota holds whenever a provider books the tokens, at the start, at the end or between, and nobody has to say
-    which of the calls under way has ended. Backends without a quota are never held up, unless they said 429.
+    which of the calls under way has ended. Backends without a quota are never held up, unless they said 429. Backends
+    that name the same quota are one account: they share its numbers, and a 429 to one of them holds all.
     """
 
     def __init__(self, plan: GatewayPlan) -> None:
-        self._quotas = {
-            str(name): _Quota(config.requests_per_minute, config.tokens_per_minute)
+        self._accounts = {
+            str(name): (config.quota, "" if config.quota else name) for name, config in plan.backends.items()
+        }
+        """Backend -> what its quota goes by."""
+        shared = {
+            self._accounts[name]: _Quota(config.requests_per_minute, config.tokens_per_minute)
             for name, config in plan.backends.items()
             if config.requests_per_minute is not None or config.tokens_per_minute is not None
         }
-        self._held_until: dict[str, float] = {}
+        self._quotas = {name: shared[account] for name, account in self._accounts.items() if account in shared}
+        self._held_until: dict[tuple[str, str], float] = {}
 
     def delay(self, backend: str, tokens: int, now: float) -> float:
         """Reserve one request of so many tokens: 0.0 when reserved, else the seconds after which to ask again.
@@ -61,11 +67,14 @@ class Governor:
     def hold(self, backend: str, seconds: float, now: float) -> None:
         """The provider said 429: nothing goes there for so long. A shorter hold never ends a longer one."""
         if math.isfinite(seconds) and seconds > 0:
-            self._held_until[backend] = max(self._held_until.get(backend, now), now + seconds)
+            account = self._account(backend)
+            self._held_until[account] = max(self._held_until.get(account, now), now + seconds)
 
     def state(self, now: float) -> dict[str, dict[str, Any]]:
-        """Backend -> how much of its quota is left, and how long it is held."""
-        names = sorted({*self._quotas, *self._held_until})
+        """Backend -> how much of its quota is left, and how long it is held; shared ones with each that shares them."""
+        names = sorted(
+            name for name in self._accounts if name in self._quotas or self._account(name) in self._held_until
+        )
         return {
             name: {
                 **(self._quotas[name].state(now) if name in self._quotas else {}),
@@ -75,13 +84,17 @@ class Governor:
         }
 
     def _held(self, backend: str, now: float) -> float:
-        until = self._held_until.get(backend)
+        account = self._account(backend)
+        until = self._held_until.get(account)
         if until is None:
             return 0.0
         if until <= now:
-            del self._held_until[backend]
+            del self._held_until[account]
             return 0.0
         return until - now
+
+    def _account(self, backend: str) -> tuple[str, str]:
+        return self._accounts.get(backend, ("", backend))
 
 
 class _Quota:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from colony.config.gateway import BackendConfig
+from colony.config.gateway import BackendConfig, GatewayConfig
 from colony.ids import Id
 from ray_app.gateway.governor import WINDOW, Governor
 from ray_app.gateway.plan import GatewayPlan
@@ -52,6 +53,32 @@ def test_what_is_larger_than_the_quota_never_goes() -> None:
     book = governor(tokens=100)
     assert book.delay("p", 101, 0.0) == math.inf
     assert book.delay("p", 100, 0.0) == 0.0
+
+
+def test_backends_of_one_account_share_its_quota() -> None:
+    account = BackendConfig(kind="scripted", requests_per_minute=2, tokens_per_minute=100, quota="team")
+    own = account.model_copy(update={"quota": ""})
+    book = Governor(GatewayPlan({Id("a"): account, Id("b"): account, Id("team"): own}, {}))
+    assert book.delay("a", 60, 0.0) == 0.0
+    assert book.delay("b", 60, 0.0) > 0
+    book.settle("a", 60, 10, 1.0)
+    assert book.delay("b", 60, 1.0) == 0.0
+    assert book.delay("a", 1, 2.0) > 0
+    assert book.delay("team", 60, 2.0) == 0.0, "the name of a backend is no account"
+    book.hold("a", 30.0, 200.0)
+    assert book.delay("b", 1, 200.0) == pytest.approx(30.0)
+    assert book.delay("team", 1, 200.0) == 0.0
+    state = book.state(200.0)
+    assert state["a"] == state["b"]
+    assert (state["a"]["held_seconds"], state["team"]["held_seconds"]) == (30.0, 0.0)
+
+
+def test_one_account_has_one_set_of_numbers() -> None:
+    backend = BackendConfig(kind="scripted", requests_per_minute=2, quota="team")
+    other = backend.model_copy(update={"requests_per_minute": 3})
+    assert GatewayConfig(backends={Id("a"): backend, Id("b"): backend})
+    with pytest.raises(ValidationError, match="different numbers for the quota 'team'"):
+        GatewayConfig(backends={Id("a"): backend, Id("b"): other})
 
 
 def test_a_429_holds_everything_back_for_as_long_as_it_says() -> None:
