@@ -128,16 +128,8 @@ def assemble(
     shards.connect(reception.shard, agents_changed)
     admission = Admission(fleet.host_memory_mb, fleet.queue_length, clock)
     places = Places(fleet.task_concurrency, clock)
-    crew = Crew(
-        ledger=ledger,
-        population=population,
-        performer=performer,
-        committer=Committer(ledger, shards, lease, clock),
-        lease=lease,
-        watch=watch,
-        concurrency=fleet.task_concurrency,
-        places=places,
-    )
+    committer = Committer(ledger, shards, lease, clock)
+    crew = Crew(ledger, population, performer, committer, lease, watch, fleet.task_concurrency, places)
     return HostParts(
         lease=lease,
         population=population,
