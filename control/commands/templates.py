@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def templates(file: File = None, as_json: Json = False) -> None:
     """List the workflow templates and what a job of each may be given."""
+    from colony.ids import Id
     from workflows import monitor_described as monitor
     from workflows.monitor_contracts import TEMPLATE as MONITOR
 
@@ -43,12 +44,12 @@ def templates(file: File = None, as_json: Json = False) -> None:
         shown = {name: _described(each) for name, each in found.items()} | {MONITOR: _monitor_described()}
         print(json.dumps(dict(sorted(shown.items()))))  # noqa: T201 -- output of the command
         return
-    for name in sorted([*found, MONITOR]):
+    for name in sorted([*found, Id(MONITOR)]):
         if name == MONITOR:
-            _print_template(name, monitor.DESCRIPTION, monitor.INPUTS)
+            _print_template(name, monitor.DESCRIPTION, monitor.INPUTS.items())
             continue
         template = found[name]
-        _print_template(name, template.description, template.inputs)
+        _print_template(name, template.description, template.inputs.items())
         if template.steps[0].rows is None:
             columns = f" with the columns {', '.join(template.columns)}" if template.columns else ""
             console.print(f"    source: path of a file below a data root{columns}", markup=False, highlight=False)
@@ -141,9 +142,9 @@ def _monitor_described() -> dict[str, Any]:
     }
 
 
-def _print_template(name: str, description: str, inputs: Mapping[str, InputConfig]) -> None:
+def _print_template(name: str, description: str, inputs: Iterable[tuple[str, InputConfig]]) -> None:
     console.print(f"[bold]{name}[/]  {description}", highlight=False)
-    for field, declared in inputs.items():
+    for field, declared in inputs:
         notes = ["required"] if declared.required else []
         notes += [] if declared.default is None else [f"default {json.dumps(declared.default)}"]
         notes += [f"one of {', '.join(map(str, declared.choices))}"] if declared.choices else []
