@@ -11,7 +11,8 @@ from rich.console import Console
 
 from bench.gateway_cache import cached_answers
 from bench.gateway_chat import Saturation, Server, one_at_a_time, saturate
-from bench.gateway_consumers import consume, gateway_megabytes
+from bench.gateway_consumers import consume, megabytes
+from bench.gateway_targets import SLOTS, targets
 from bench.result import BenchResult, environment, spread
 from colony.config.endpoints import read_secret
 from colony.errors import NotFound
@@ -30,6 +31,11 @@ QUICK_SECONDS: Final = 20.0
 async def run(console: Console, *, quick: bool = False) -> BenchResult:
     """Bare server and gateway in turn. `quick`: one run each, and seconds instead of minutes of many consumers."""
     model, front, slots = _servers()
+    if slots < SLOTS:
+        told = (
+            f"The model works on {slots} answers at once: its batches stay below the {SLOTS} the figures are told for."
+        )
+        console.print(f"  {told} Set model.slots to {SLOTS} in agent_config.yaml; `colony down`, `colony up`.")
     runs = 1 if quick else RUNS
     pairs = await _saturations(console, model, front, runs)
     alone = [await saturate(model, 1, 6, stream=False) for _ in range(runs)]
@@ -40,23 +46,26 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
     consumers = await consume(console, front, QUICK_SECONDS if quick else CONSUMER_SECONDS)
     shares = {name: spread([ours / theirs for theirs, ours in speeds]) for name, (speeds, _) in pairs.items()}
     gains = [theirs / one.tokens_per_second for (theirs, _), one in zip(pairs["16"][0], alone, strict=True)]
+    gateway_mb, stack_mb = await asyncio.to_thread(megabytes)
+    metrics: dict[str, Any] = {
+        "tokens_per_second": {name: _spread([ours for _, ours in speeds]) for name, (speeds, _) in pairs.items()},
+        "share_of_bare": {name: share.model_dump() for name, share in shares.items()},
+        "first_piece_ratio": {name: _spread(firsts) for name, (_, firsts) in pairs.items() if firsts},
+        "added_ms_p50": _spread([ours - theirs for theirs, ours in latency]),
+        "batching_gain": _spread(gains),
+        "cached": {
+            "requests_per_second": _spread([run.requests_per_second for run in cached]),
+            "p50_ms": _spread([run.p50_ms for run in cached]),
+            "p95_ms": _spread([run.p95_ms for run in cached]),
+        },
+        "consumers": consumers,
+        "gateway_pss_mb": gateway_mb,
+        "stack_pss_mb": stack_mb,
+        "slots": slots,
+    }
     return BenchResult(
         name="gateway",
-        metrics={
-            "tokens_per_second": {name: _spread([ours for _, ours in speeds]) for name, (speeds, _) in pairs.items()},
-            "share_of_bare": {name: share.model_dump() for name, share in shares.items()},
-            "first_piece_ratio": {name: _spread(firsts) for name, (_, firsts) in pairs.items() if firsts},
-            "added_ms_p50": _spread([ours - theirs for theirs, ours in latency]),
-            "batching_gain": _spread(gains),
-            "cached": {
-                "requests_per_second": _spread([run.requests_per_second for run in cached]),
-                "p50_ms": _spread([run.p50_ms for run in cached]),
-                "p95_ms": _spread([run.p95_ms for run in cached]),
-            },
-            "consumers": consumers,
-            "gateway_pss_mb": await asyncio.to_thread(gateway_megabytes),
-            "slots": slots,
-        },
+        metrics=metrics,
         baseline={
             "name": f"the embedded model {model.model} without the gateway, same requests, in turn",
             "tokens_per_second": {name: _spread([bare for bare, _ in speeds]) for name, (speeds, _) in pairs.items()},
@@ -65,6 +74,7 @@ async def run(console: Console, *, quick: bool = False) -> BenchResult:
         },
         ratio=shares["16"].median,
         environment=environment(),
+        targets=targets(metrics),
     )
 
 

@@ -36,12 +36,12 @@ class _Tally:
 
 async def consume(console: Console, server: Server, seconds: float) -> dict[str, Any]:
     """All consumers ask without a pause for `seconds`; short answers. Memory of the gateway is sampled meanwhile."""
-    tally, memory = _Tally(), [await asyncio.to_thread(gateway_megabytes)]
+    tally, memory = _Tally(), [await asyncio.to_thread(_gateway_megabytes)]
     end = time.monotonic() + seconds
     consumers = asyncio.gather(*(_consumer(server, number, end, tally) for number in range(CONSUMERS)))
     while not consumers.done():
         await asyncio.wait({consumers}, timeout=SAMPLE_SECONDS)
-        memory.append(await asyncio.to_thread(gateway_megabytes))
+        memory.append(await asyncio.to_thread(_gateway_megabytes))
         console.print(f"  {sum(tally.answers):,} answers, gateway {memory[-1]:,.0f} MB", highlight=False)
     await consumers
     mean = sum(tally.answers) / CONSUMERS
@@ -58,10 +58,15 @@ async def consume(console: Console, server: Server, seconds: float) -> dict[str,
     }
 
 
-def gateway_megabytes() -> float:
-    """PSS of the processes of the gateway."""
+def megabytes() -> tuple[float, float]:
+    """PSS of the processes of the gateway, and of the whole stack."""
     services = stack_status(StackPaths(Path(endpoints_here().home)))["services"]
-    return float(services.get("gateway", {}).get("pss_mb") or 0.0)
+    each = {name: float(row.get("pss_mb") or 0.0) for name, row in services.items()}
+    return each.get("gateway", 0.0), round(sum(each.values()), 1)
+
+
+def _gateway_megabytes() -> float:
+    return megabytes()[0]
 
 
 async def _consumer(server: Server, number: int, end: float, tally: _Tally) -> None:
