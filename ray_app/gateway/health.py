@@ -90,8 +90,9 @@ class HealthWatch:
                 if not replica.in_flight and now - asked >= IDLE_SECONDS:
                     await backend.models()
                     self._looked[replica.name] = now
-        except Overloaded:
-            _log.debug("replica too busy to be asked", replica=replica.name)
+        except (Overloaded, ModelRefused, NotFound) as error:
+            # It answers: a check would call it healthy again at once, and this would look again at once.
+            _log.debug("replica says nothing of its load", replica=replica.name, error=str(error))
         except (ColonyError, TimeoutError) as error:
             # Where calls are under way, they tell better than this whether it works.
             if not replica.in_flight and replica.health is Health.UP:
