@@ -7,12 +7,15 @@ import asyncio
 import pytest
 
 from agents.base import AgentContext, AgentResult, AgentTask
+from colony.config.endpoints import TemporalEndpoint
 from colony.contracts import BatchProgress, BatchReport, BatchRequest
 from colony.dispatch import BatchRunner, OnProgress
 from colony.ids import AgentType
 from tests.eventually import assert_eventually
-from tests.integration.workflows.conftest import Opens
-from workflows.client import await_job, job_progress, start_job
+from tests.integration.workflows.conftest import Colony, Opens
+from tests.servers.temporal import temporal_cli
+from workflows.attributes import PRIORITY
+from workflows.client import await_job, job_progress, start_job, update_job
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
@@ -68,3 +71,38 @@ async def test_urgent_jobs_go_before_those_that_wait(colony: Opens) -> None:
         order = [job for job, _ in Gated.order]
         assert order.index(jobs[urgent.workflow_id]) < order.index(jobs[late.workflow_id])
         assert {priority for _, priority in Gated.order} == {1, 3, 5}
+
+
+async def test_a_new_priority_is_found_in_the_list_of_workflows(colony: Opens, temporal: TemporalEndpoint) -> None:
+    Gated.gate.clear()
+    async with colony({AgentType("probe"): Probe}, wrap=Gated) as here:
+        name = (await start_job(here.client, "durable_tasks", {"tasks": 10, "priority": 4})).workflow_id
+
+        async def listed(query: str) -> bool:
+            code, output = await temporal_cli(temporal, "workflow", "list", "--query", query)
+            assert code == 0, output
+            return name in output
+
+        at = 'JobKind = "durable_tasks" AND JobPriority'
+        await assert_eventually(lambda: listed(f"{at} = 4"), 30)
+
+        async def handed_out() -> bool:
+            return (await job_progress(here.client, name)).batches > 0
+
+        await assert_eventually(handed_out, 30)
+        await update_job(here.client, name, "set_priority", 1)
+        described = await here.client.get_workflow_handle(name).describe()
+        assert described.typed_search_attributes[PRIORITY] == 1
+        await assert_eventually(lambda: listed(f"{at} < 3"), 30)
+        assert not await listed(f"{at} = 4")
+        Gated.gate.set()
+        await await_job(here.client, name, timeout=60)
+        before, after = {("load_step", 4), ("dispatch_batch", 4)}, {("tally_step", 1), ("close_job", 1)}
+        assert set(await turns(here, name)) == {("open_job", 0)} | before | after
+
+
+async def turns(here: Colony, name: str) -> list[tuple[str, int]]:
+    """The activities of a job, each with its priority in the queue."""
+    history = await here.client.get_workflow_handle(name).fetch_history()
+    asked = [event.activity_task_scheduled_event_attributes for event in history.events]
+    return [(each.activity_type.name, each.priority.priority_key) for each in asked if each.activity_type.name]

@@ -13,10 +13,13 @@ from agents.base import Agent, AgentContext, AgentResult, AgentTask
 from colony.config.templates import TemplateConfig
 from colony.config.yaml_lines import parse_document
 from colony.contracts import JobState
-from colony.errors import BadInput, ColonyError, Permanent
+from colony.errors import BadInput, Cancelled, ColonyError, Permanent, Rejected
 from colony.ids import AgentType, Id
+from control.retrying import retrial
+from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import Colony, Opens
-from workflows.client import await_job, start_job
+from workflows.attributes import TENANT
+from workflows.client import await_job, cancel_job, job_progress, start_job, update_job
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
@@ -125,3 +128,58 @@ async def test_what_cannot_be_retried_is_refused(colony: Opens) -> None:
             await start_job(here.client, template_name, given, name)
             with pytest.raises(ColonyError):
                 await await_job(here.client, name, timeout=60)
+
+
+ASKED = """
+steps:
+  - {name: load, kind: load, rows: [{n: 0}, {n: 1}]}
+  - {name: clean, kind: map, over: load, agent: worker, action: clean}
+  - {name: ask, kind: approve, prompt: "Go on?", timeout: 60}
+  - {name: later, kind: map, over: clean, agent: worker, action: later}
+  - {name: total, kind: reduce, over: later, agent: worker, action: sum}
+"""
+
+
+async def asked(here: Colony, name: str) -> None:
+    async def waits() -> bool:
+        return bool((await job_progress(here.client, name)).approvals)
+
+    await assert_eventually(waits, 30)
+
+
+async def answered(here: Colony, name: str, *, approve: bool) -> None:
+    await asked(here, name)
+    await update_job(here.client, name, "approve", {"approve": approve})
+
+
+@pytest.mark.parametrize("end", ["rejected", "cancelled"])
+async def test_a_job_that_ended_between_two_maps_goes_on_there(colony: Opens, end: str) -> None:
+    template = {Id("asked"): TemplateConfig.model_validate(parse_document(ASKED).data)}
+    async with colony(TYPES, template) as here:
+        name = f"asked-{uuid.uuid4().hex[:8]}"
+        await start_job(here.client, "asked", {"priority": 2, "tenant": "acme", "llm_tokens": 900}, name)
+        await asked(here, name)
+        if end == "rejected":
+            await answered(here, name, approve=False)
+        else:
+            await cancel_job(here.client, name)
+        with pytest.raises(Rejected if end == "rejected" else Cancelled):
+            await await_job(here.client, name, timeout=30)
+        retry = f"{name}-again"
+        started = await start_job(here.client, "asked", {"retry": {"job": name}, "priority": 1}, retry)
+        await answered(here, retry, approve=True)
+        end_of_it = await await_job(here.client, retry, timeout=30)
+        assert (end_of_it.state, await total(here, end_of_it.job)) == (JobState.DONE, 1)
+        assert [DONE["clean", number] for number in range(2)] == [1, 1], "what was done is not done again"
+        assert (await job_progress(here.client, retry)).priority == 1
+        described = await here.client.get_workflow_handle(retry).describe()
+        assert described.typed_search_attributes[TENANT] == "acme"
+        assert [budget.tokens for budget in await here.ledger.job_budgets(started.key)] == [900]
+
+
+async def test_a_monitor_is_not_retried(colony: Opens) -> None:
+    async with colony(TYPES) as here:
+        job = await here.ledger.open_job("watched", "watched", "website_monitor", (), None, {})
+        await here.ledger.close_job(job.job, JobState.CANCELLED)
+        with pytest.raises(BadInput, match="nothing to go on with"):
+            await retrial(here.ledger, "watched")

@@ -6,12 +6,13 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,10 +25,13 @@ from colony.config.model import Config
 from colony.config.templates import TemplateConfig
 from colony.config.temporal import TemporalConfig
 from colony.contracts import JobState
-from colony.errors import Unavailable, Unreadable
+from colony.errors import DeadlineExceeded, NotFound, Unavailable, Unreadable
 from colony.ids import AgentType, Id
 from colony.ledger.memory import MemoryLedger
 from colony.lifecycle import task_owner
+from control import worker_versions
+from control.cli import build_app, run_app
+from control.exit import NOT_NOW
 from tests.eventually import assert_eventually
 from tests.servers.temporal import temporal_cli, temporal_server
 from workflows import moving
@@ -41,7 +45,7 @@ from workflows.local_runner import LocalRunner, local_runner
 from workflows.moving import nudge_pinned
 from workflows.promotion import Leaver, Promoter, Rounds, leave_versions
 from workflows.schedules import TemporalSchedules, Timing
-from workflows.versions import absent_version, make_current, read_deployment
+from workflows.versions import absent_version, make_current, polls_all_queues, read_deployment
 from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
@@ -413,3 +417,86 @@ async def test_an_old_worker_that_starts_again_undoes_no_upgrade(world: World) -
             assert await world.current() == "two"
             waiting = await start_job(world.client, "patient", {})
             await world.moved(waiting.workflow_id, "two")
+
+
+@pytest.fixture
+def commands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`colony worker` speaks to this world; each command has a client of its own, since it may run in a thread."""
+
+    def here() -> AbstractAsyncContextManager[Client]:
+        return connect(world.endpoint)
+
+    monkeypatch.setattr(worker_versions, "temporal_here", here)
+    monkeypatch.setattr(worker_versions, "_name", lambda: world.name)
+
+
+def colony(*arguments: str) -> int:
+    """Exit code of the command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["colony", *arguments])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                run_app(build_app())
+        finally:
+            structlog.reset_defaults()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.usefixtures("commands")
+async def test_drain_waits_until_a_monitor_went_on_as_new(world: World) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+        sites = {"sites": [{"url": "http://127.0.0.1:9/"}], "interval": 3600}
+        monitor = (await start_job(world.client, "website_monitor", sites)).workflow_id
+        await world.moved(monitor, "one")
+        async with world.worker("two") as second:
+            await second.wait()
+            await assert_eventually(lambda: _one_pinned(world, "one"), 20)
+            seen: list[dict[str, int]] = []
+            assert await worker_versions.drain("", move=False, timeout=60, show=seen.append) == ["one"]
+            assert (seen[0], seen[-1]) == ({"one": 1}, {"one": 0})
+            assert await world.build_of(monitor) == "two"
+            await cancel_job(world.client, monitor)
+
+
+async def _one_pinned(world: World, build: str) -> bool:
+    return (await read_deployment(world.client, world.name)).version(build).pinned == 1
+
+
+@pytest.mark.usefixtures("commands")
+async def test_drain_gives_up_in_time_on_a_job_that_stays_and_moves_it_when_told(world: World) -> None:
+    async with world.worker("one") as first:
+        await first.wait()
+        patient = (await start_job(world.client, "patient", {})).workflow_id
+        await world.moved(patient, "one")
+        async with world.worker("two") as second:
+            await second.wait()
+            await assert_eventually(lambda: _one_pinned(world, "one"), 20)
+            with pytest.raises(DeadlineExceeded, match="1 jobs still wait for one"):
+                await worker_versions.drain("one", move=False, timeout=0.1, show=lambda _: None)
+            assert await asyncio.to_thread(colony, "worker", "drain", "one", "--timeout", "0") == NOT_NOW
+            assert await asyncio.to_thread(colony, "worker", "drain", "two") == 2, "the current version"
+            assert await world.build_of(patient) == "one"
+            assert await worker_versions.drain("one", move=True, timeout=60, show=lambda _: None) == ["one"]
+            handle = world.client.get_workflow_handle(patient)
+            await handle.signal("go")
+            assert await handle.result() == "two"
+            assert await asyncio.to_thread(colony, "worker", "drain") == 0
+
+
+@pytest.mark.usefixtures("commands")
+async def test_promote_gives_new_jobs_to_a_version_and_back(world: World) -> None:
+    async with world.worker("one") as first, world.worker("two", promote=False):
+        await first.wait()
+        for build in ("two", "one"):
+            await assert_eventually(lambda build=build: _polls(world, build), 20)
+            assert (await worker_versions.promote(build)).current == build
+            patient = await start_job(world.client, "patient", {})
+            await world.moved(patient.workflow_id, build)
+        with pytest.raises(NotFound):
+            await worker_versions.promote("three")
+        assert await world.current() == "one"
+
+
+async def _polls(world: World, build: str) -> bool:
+    return await polls_all_queues(world.client, world.name, build)
