@@ -18,6 +18,7 @@ from colony.errors import ColonyError
 from colony.telemetry.otel import tracer_into
 from workflows.monitor import WebsiteMonitor
 from workflows.pipeline import Pipeline
+from workflows.templates import BUILT_IN_TEMPLATES
 from workflows.tracing import JobTracing
 from workflows.worker import SANDBOX
 
@@ -25,7 +26,7 @@ HISTORIES = {path.stem: path.read_text() for path in sorted((Path(__file__).pare
 
 
 def test_histories_are_there() -> None:
-    assert set(HISTORIES) >= {
+    assert set(HISTORIES) >= set(BUILT_IN_TEMPLATES) | {
         "review_analysis",
         "second_generation",
         "cancelled",
