@@ -18,7 +18,7 @@ class Opinions(CodedJob):
     @workflow.run
     async def run(self, given: Any = None) -> dict[str, Any]:
         """Run it; returns what the agents found. Raises `BadInput` without texts."""
-        self.begin_main()
+        self.begin_main(given)
         asked = as_object(given)
         rows = [{"id": str(number), "text": str(text)} for number, text in enumerate(asked.get("texts") or ())]
         if not rows:
