@@ -84,6 +84,7 @@ async def read_queues(ledger: FleetLedger, asked: Asked, messenger: Messenger | 
 
 async def queues_here() -> Queues:
     """`read_queues` of the stack this command belongs to; the bus is waited for only shortly."""
+    asked = asked_here()
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(session.ledger_here())
         messenger = None
@@ -92,7 +93,7 @@ async def queues_here() -> Queues:
                 messenger = await stack.enter_async_context(session.messenger_here())
         except (ColonyError, TimeoutError):
             pass  # then hosts cannot tell, and are shown so
-        return await read_queues(ledger, asked_here(), messenger)
+        return await read_queues(ledger, asked, messenger)
 
 
 async def _tasks(asked: Asked, trouble: list[str]) -> tuple[QueueDepth, ...]:

@@ -28,7 +28,7 @@ def why_job(facts: JobFacts) -> tuple[Reason, ...]:
     if progress is None:
         found.append(_unanswered(facts))
     else:
-        found += _told(view, progress)
+        found += _told(view, progress, facts.now)
     if runs:
         found += _fleet(facts)
     found += [reason for each in facts.pending if (reason := _activity(each, facts)) is not None]
@@ -46,7 +46,7 @@ def _unanswered(facts: JobFacts) -> Reason:
     return Reason(code="worker", what="a worker that takes it up", frees="see `colony status` and `colony logs worker`")
 
 
-def _told(view: JobView, progress: Progress) -> list[Reason]:
+def _told(view: JobView, progress: Progress, now: float) -> list[Reason]:
     found: list[Reason] = []
     if progress.paused:
         frees = f"colony resume {view.job}"
@@ -55,7 +55,8 @@ def _told(view: JobView, progress: Progress) -> list[Reason]:
         what = f"a person to approve step {each.step}: {each.prompt}; when nobody does, {each.default}"
         frees = f"colony approve {view.job} [--reject]"
         found.append(Reason(code="approval", what=what, since=each.since, until=each.until, frees=frees))
-    if progress.phase == "waiting":
+    passed = progress.paused and progress.until is not None and progress.until <= now
+    if progress.phase == "waiting" and not passed:
         what = f"time, step {progress.step}"
         if not progress.paused:  # then it says what the pause waits for
             what += f": {progress.waiting_for}"

@@ -72,8 +72,9 @@ def asked_here() -> Asked:
 
 async def explain(name: str) -> Answered:
     """`explained` by the stack this command belongs to."""
+    asked = asked_here()
     async with session.ledger_here() as ledger:
-        return await explained(ledger, asked_here(), name)
+        return await explained(ledger, asked, name)
 
 
 async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:

@@ -61,6 +61,8 @@ def test_a_moment_has_an_end_and_a_called_job_a_start() -> None:
     assert "60 s to pass" in reason.what
     paused, reason = why_job(facts(waits.model_copy(update={"paused": True, "waiting_for": "resume"})))
     assert (paused.code, reason.code, "resume" in reason.what) == ("paused", "timer", False)
+    told = waits.model_copy(update={"paused": True, "waiting_for": "resume"})
+    assert codes(facts(told, now=70.0)) == ["paused"], "the time is over: only the pause is left"
     (reason,) = why_job(facts(waits.model_copy(update={"phase": "calling", "until": None})))
     assert (reason.code, reason.since, reason.until) == ("called_job", 5.0, None)
     (reason,) = why_job(facts(waits.model_copy(update={"phase": "deciding"})))
