@@ -30,8 +30,8 @@ CHAT = "/v1/chat/completions"
 BURST = 4
 QUOTA = 3
 LOAD = 8
-ADMITTED = 3
-"""What a server of one slot gets at once: two more, so that it never waits for the next."""
+ADMITTED = 1
+"""What a hosted provider of one slot gets at once."""
 
 REPLICA_PORTS = 32
 
