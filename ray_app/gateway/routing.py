@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from colony.errors import ModelRefused, Overloaded, Unavailable
+from colony.errors import ColonyError, ModelRefused, Overloaded, Unavailable
 from ray_app.gateway.breaker import State
 from ray_app.gateway.contracts import Target
 from ray_app.gateway.lane import Lane, Request
@@ -50,17 +50,22 @@ def route(request: Request, lanes: Mapping[str, Lane], now: float) -> Lane:
             else:
                 lane.add(request, target, given, now)
                 return lane
+    raise _nobody(request, full, reasons)
+
+
+def _nobody(request: Request, full: Sequence[Lane], reasons: Mapping[Target, str]) -> ColonyError:
+    """Why none of its targets takes a request."""
     if len(request.out_of_quota) == len(request.targets) and min(request.out_of_quota.values()) == math.inf:
-        raise ModelRefused(
+        return ModelRefused(
             f"The request may use {request.ticket.tokens} tokens, more than the quota of its provider in a minute.",
             remedy="Shorten it, or lower max_tokens.",
         )
     waits = [lane.room_in() for lane in full] + [wait for wait in request.out_of_quota.values() if wait < math.inf]
     if waits:
         what = "The queue of the model is full." if full else "The quota of the model's provider is used up."
-        raise Overloaded(what, remedy=_REMEDY, retry_after=min(waits))
+        return Overloaded(what, remedy=_REMEDY, retry_after=min(waits))
     told = "; ".join(f"{target.model} on {target.backend}: {reason}" for target, reason in reasons.items())
-    raise Unavailable(f"No model can take the request. {told}."[:500], remedy=_REMEDY)
+    return Unavailable(f"No model can take the request. {told}."[:500], remedy=_REMEDY)
 
 
 def goes_sooner_elsewhere(request: Request, lanes: Mapping[str, Lane], now: float) -> bool:
