@@ -23,6 +23,7 @@ from colony.ids import AgentType
 from colony.ledger.memory import MemoryLedger
 from colony.ledger.sites import MonitorRow, TickRows
 from tests.eventually import assert_eventually
+from tests.integration.workflows.conftest import keep_history
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
@@ -82,14 +83,14 @@ class Watched:
         self.client: Client = server.client
         self.ledger = ledger
         self._runner = runner
-        self._folder = folder
+        self.folder = folder
         self._doing: tuple[asyncio.Task[None], asyncio.Event] | None = None
         self.handle: WorkflowHandle[Any, Any] | None = None
         self.job = 0
 
     async def come(self) -> None:
-        io = IoActivities(self.ledger, Config(), [self._folder])
-        monitor = MonitorActivities(self.ledger, [self._folder])
+        io = IoActivities(self.ledger, Config(), [self.folder])
+        monitor = MonitorActivities(self.ledger, [self.folder])
         workers = [
             io_worker(self.client, io, monitor=monitor),
             dispatch_worker(self.client, DispatchActivities(self._runner)),
@@ -244,3 +245,4 @@ async def test_a_cancel_while_the_ledger_is_away_is_obeyed_when_it_is_back(tmp_p
         with pytest.raises(Cancelled):
             await await_job(here.client, here.handle.id, timeout=60)
         assert (await here.ledger.job(here.handle.id)).state is JobState.CANCELLED
+        await keep_history(here, here.handle.id, "monitor_outage")
