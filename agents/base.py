@@ -194,6 +194,13 @@ class AgentContext(Protocol):
         """Tell another agent, exactly once in effect; returns the id of the message."""
         ...
 
+    async def publish(self, topic: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Tell all agents whose class names `topic`, and people who listen to it, each at most once.
+
+        Raises `BadInput` for a topic that is no name.
+        """
+        ...
+
 
 @runtime_checkable
 class Agent(Protocol):
@@ -203,7 +210,8 @@ class Agent(Protocol):
     `actions: Mapping[str, str]` (action -> one line of what it does) becomes its tags in the registry; a class
     attribute `stateful = True` asks the host to load the state first and commit after each task. A class attribute
     `results: Mapping[str, Collection[str]]` (action -> names of the fields its results may have, `*` for any) lets a
-    template that refers to another field be refused before a job starts; actions that are left out are not judged.
+    template that refers to another field be refused before a job starts; actions that are left out are not judged. A
+    class attribute `topics: Collection[str]` names the topics its agents hear of as messages.
     """
 
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:

@@ -26,7 +26,13 @@ CURSOR: Final = r"^[0-9]{1,12}(\.[0-9]{1,9})?~[A-Za-z0-9_-]{1,64}$"
 """What a cursor looks like."""
 
 _SHOWN: Final = 3
-_VERBS: Final = {Said.ASK: "asks", Said.TELL: "tells", Said.DELIVER: "delivers to", Said.HAND_OFF: "hands off to"}
+_VERBS: Final = {
+    Said.ASK: "asks",
+    Said.TELL: "tells",
+    Said.DELIVER: "delivers to",
+    Said.PUBLISH: "publishes to",
+    Said.HAND_OFF: "hands off to",
+}
 
 
 class TranscriptItem(Model):
@@ -39,7 +45,7 @@ class TranscriptItem(Model):
     agent: str
     """Who called or sent; of a gap, the host."""
     peer: str
-    """To whom: an agent, or `type:` and an agent type; of an answered question who answered."""
+    """To whom: an agent, `type:` and an agent type, or `topic:` and a topic; of an answered question who answered."""
     subject: str
     """What the message asks for."""
     step: str

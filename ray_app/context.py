@@ -17,7 +17,7 @@ from colony.contracts import DurableMessage
 from colony.data_files import list_below, read_below
 from colony.errors import BadInput, Fenced, NotPermitted
 from colony.fetch import FetchedPage
-from colony.ids import AgentId, AgentType, Id, agent_subject, type_subject
+from colony.ids import AgentId, AgentType, Id, agent_subject, topic_subject, type_subject
 from colony.ledger.port import Ledger
 from colony.ledger.transcripts import Said
 from colony.llm.port import Caller, LanguageModel
@@ -214,6 +214,13 @@ class HostContext:
         async with self._witness().message(Said.DELIVER, agent_id, kind, payload):
             await deliver(self._around.ledger, self._around.messenger, message)
         return message_id
+
+    async def publish(self, topic: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """See `AgentContext`."""
+        subject = topic_subject(topic)
+        self._around.check_lease()
+        async with self._witness().message(Said.PUBLISH, f"topic:{topic}", kind, payload):
+            await self._around.messenger.tell(subject, self._envelope(kind, payload))
 
     def handed_off(self, value: Mapping[str, Any]) -> None:
         """Note a result that names who goes on, if it does."""

@@ -1,7 +1,7 @@
 """The in-process twin of the hosts: a `BatchRunner` that runs agents over a ledger, for tests and for trying out.
 
-It keeps the ledger's rules (lease, shard epochs, fenced commits) but none of a host's limits: no mailboxes and no
-messages; files and a model where it is given them.
+It keeps the ledger's rules (lease, shard epochs, fenced commits) but none of a host's limits: no mailboxes, and of
+messages only questions to any agent of a type; files and a model where it is given them.
 """
 
 from __future__ import annotations
@@ -16,109 +16,21 @@ from typing import Any, Final
 
 import orjson
 
-from agents.base import Agent, AgentResult, AgentTask, Memory, Model, Page
-from colony.clock import Clock, SystemClock
+from agents.base import Agent, AgentResult, AgentTask, Model
+from colony.clock import SystemClock
 from colony.contracts import MAX_PAYLOAD, BatchProgress, BatchReport, BatchRequest, OutcomeRow, StateRow, TaskRow
-from colony.data_files import list_below, read_below
 from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotPermitted, Transient
 from colony.ids import SHARDS, AgentId, AgentType, agent_name, shard_of
 from colony.jobs import JobPlan, StepPlan, parameters_of
 from colony.ledger.port import Ledger
 from colony.llm.port import Caller
-from colony.memory.agent_memory import local_memory
-from workflows.local_model import NoModel, StepModel
+from workflows.local_context import LocalContext
+from workflows.local_model import StepModel
 
 _CHUNK: Final = 100
 _LEASE_SECONDS: Final = 3600.0
 _HOST: Final = "colony-host-local"
-
-
-class LocalContext:
-    """What an agent may use in process: results of earlier steps, its state, time. See `agents.base.AgentContext`."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        job: int,
-        agent_id: AgentId,
-        state: Mapping[str, Any],
-        clock: Clock,
-        *,
-        roots: Sequence[Path] = (),
-        model: Model | None = None,
-        caller: Caller | None = None,
-    ) -> None:
-        """Without `roots` no file is readable, without `model` there is none; `caller` is whose memory it opens."""
-        self._caller = caller or Caller(agent=agent_id)
-        self._ledger = ledger
-        self._roots = tuple(roots)
-        self._job = job
-        self._agent_id = agent_id
-        self._state = state
-        self._clock = clock
-        self._model: Model = NoModel() if model is None else model
-
-    @property
-    def agent_id(self) -> AgentId:
-        """See `AgentContext`."""
-        return self._agent_id
-
-    @property
-    def clock(self) -> Clock:
-        """See `AgentContext`."""
-        return self._clock
-
-    @property
-    def llm(self) -> Model:
-        """See `AgentContext`."""
-        return self._model
-
-    @property
-    def memory(self) -> Memory:
-        """See `AgentContext`."""
-        return local_memory(self._ledger, self._caller)
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """See `AgentContext`."""
-        return self._state
-
-    async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
-        """See `AgentContext`."""
-        return [orjson.loads(result) for _, result in await self._ledger.results(self._job, step, first, end)]
-
-    async def fetch(self, url: str, *, timeout: float = 10.0, max_bytes: int = 5_000_000) -> Page:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There is no network here.")
-
-    async def read_file(self, path: str) -> bytes:
-        """See `AgentContext`."""
-        return await asyncio.to_thread(read_below, path, self._roots)
-
-    async def list_files(self, path: str) -> Sequence[str]:
-        """See `AgentContext`."""
-        return await asyncio.to_thread(list_below, path, self._roots)
-
-    async def ask(
-        self, agent_id: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
-    ) -> Mapping[str, Any]:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There are no messages here.")
-
-    async def ask_type(
-        self, agent_type: str, kind: str, payload: Mapping[str, Any], *, timeout: float = 10.0
-    ) -> Mapping[str, Any]:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There are no messages here.")
-
-    async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There are no messages here.")
-
-    async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
-        """Refused: `NotPermitted`."""
-        raise NotPermitted("There are no messages here.")
 
 
 class LocalRunner:
@@ -192,7 +104,7 @@ class LocalRunner:
         )
         started = time.perf_counter()
         try:
-            agent = self._agent(agent_id, step)
+            agent = self._agent(agent_id, step.agent_type)
             context = self._context(plan, step, agent_id)
             async with asyncio.timeout(step.task_seconds):
                 result = await agent.handle(task, context)
@@ -209,8 +121,24 @@ class LocalRunner:
         caller = Caller(agent=agent_id, agent_type=step.agent_type or "", job=plan.key)
         model = None if self._model is None else StepModel(self._model, step.tier)
         return LocalContext(
-            self._ledger, plan.job, agent_id, state, self._clock, roots=self._roots, model=model, caller=caller
+            self._ledger,
+            plan.job,
+            agent_id,
+            state,
+            self._clock,
+            roots=self._roots,
+            model=model,
+            caller=caller,
+            answer=self._answer,
         )
+
+    async def _answer(self, agent_type: AgentType, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the first agent of a type makes of a question. It belongs to no job, as a message does in a host."""
+        agent_id = agent_name(agent_type, 0)
+        agent = self._agent(agent_id, agent_type)
+        context = LocalContext(self._ledger, 0, agent_id, {}, self._clock, roots=self._roots, model=self._model)
+        result = await agent.handle(AgentTask(action=kind, payload=payload), context)
+        return orjson.loads(_encoded(result))
 
     def _good(
         self, row: TaskRow, agent_id: AgentId, result: AgentResult, value: bytes, started: float
@@ -222,12 +150,12 @@ class LocalRunner:
         micros = int((time.perf_counter() - started) * 1e6)
         return OutcomeRow(row.seq, agent_id, True, "", "", False, value, micros), state
 
-    def _agent(self, agent_id: AgentId, step: StepPlan) -> Agent:
+    def _agent(self, agent_id: AgentId, agent_type: AgentType | None) -> Agent:
         found = self._agents.get(agent_id)
         if found is None:
-            kind = None if step.agent_type is None else self._types.get(step.agent_type)
+            kind = None if agent_type is None else self._types.get(agent_type)
             if kind is None:
-                raise NotPermitted(f"There is no agent type {step.agent_type} here.")
+                raise NotPermitted(f"There is no agent type {agent_type} here.")
             found = self._agents[agent_id] = kind()
         return found
 

@@ -21,6 +21,8 @@ class Said(StrEnum):
     """A question to an agent, and its answer; each turn of a discussion is one."""
     TELL = "tell"
     DELIVER = "deliver"
+    PUBLISH = "publish"
+    """A word to all who hear a topic."""
     HAND_OFF = "hand_off"
     """A result that names who goes on."""
     GAP = "gap"
@@ -39,7 +41,7 @@ class TranscriptEntry(NamedTuple):
     agent: str
     """Who called or sent; of a gap, the host."""
     peer: str = ""
-    """To whom: an agent, or `type:` and an agent type. Of an answered question who answered."""
+    """To whom: an agent, `type:` and an agent type, or `topic:` and a topic. Of an answered question who answered."""
     subject: str = ""
     """Kind of the message; of a hand-off the action."""
     step: int = 0

@@ -65,6 +65,11 @@ class Bench:
         self.largest_read = 0
         self.questions: list[tuple[str, str, Mapping[str, Any]]] = []
         self.answers: list[Mapping[str, Any] | Exception] = []
+        self.reachable = False
+        """Whether anybody hears what is told, delivered and published."""
+        self.told: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.delivered: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.published: list[tuple[str, str, Mapping[str, Any]]] = []
 
     async def results(self, step: int, first: int, end: int) -> Sequence[Mapping[str, Any]]:
         self.largest_read = max(self.largest_read, end - first)
@@ -102,10 +107,19 @@ class Bench:
         raise NotFound(agent_id)
 
     async def tell(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> None:
-        raise NotFound(agent_id)
+        self._send(self.told, agent_id, kind, payload)
 
     async def deliver(self, agent_id: str, kind: str, payload: Mapping[str, Any]) -> str:
-        raise NotFound(agent_id)
+        self._send(self.delivered, agent_id, kind, payload)
+        return str(len(self.delivered))
+
+    async def publish(self, topic: str, kind: str, payload: Mapping[str, Any]) -> None:
+        self._send(self.published, topic, kind, payload)
+
+    def _send(self, to: list[tuple[str, str, Mapping[str, Any]]], *said: Any) -> None:
+        if not self.reachable:
+            raise NotFound(said[0])
+        to.append(said)
 
 
 def as_context(bench: Bench) -> AgentContext:

@@ -14,7 +14,7 @@ from colony.config.ledger import LedgerConfig
 from colony.config.model import AgentTypeConfig
 from colony.contracts import BatchRequest, DurableMessage
 from colony.errors import DeadlineExceeded, Overloaded, Unavailable
-from colony.ids import SHARDS, AgentId, AgentType, Id, agent_subject, shard_of
+from colony.ids import SHARDS, AgentId, AgentType, Id, agent_name, agent_subject, shard_of, topic_subject
 from colony.jobs import StepKind, StepPlan, Tier
 from colony.ledger.transcripts import Said, TranscriptEntry
 from colony.llm.port import ChatAnswer, ChatRequest
@@ -46,6 +46,8 @@ class Talker(Echo):
                 return dict(await ctx.ask_type(more["who"], "talk", more["payload"], timeout=5.0))
             case "tell":
                 return await ctx.tell(more["who"], "talk", more["payload"])
+            case "publish":
+                return await ctx.publish(more["topic"], "talk", more["payload"])
             case _:
                 return await ctx.deliver(more["who"], "talk", more["payload"])
 
@@ -152,6 +154,26 @@ async def test_messages_of_each_class_with_what_came_back() -> None:
         assert orjson.loads(entry.request) == {"n": 1, "api_key": "[hidden]"}
     assert orjson.loads(by_kind[Said.ASK].answer) == {"said": {}}
     assert (by_kind[Said.HAND_OFF].peer, by_kind[Said.HAND_OFF].subject) == ("type:echo", "work")
+
+
+async def test_what_is_published_reaches_all_who_want_the_topic_and_stands_in_the_transcript() -> None:
+    world = World(hosts=1)
+    await world.agents(talker=1, counter=3)
+    say = [["publish", {"topic": "news", "payload": {"n": 1}}]]
+    request = await tasks(world, {"say": say}, {"say": [["publish", {"topic": "not a name", "payload": {}}]]})
+    async with world.one_host() as host:
+        await assert_eventually(lambda: topic_subject("news") in host._groups._running)
+        report = await host.run_batch(request)
+        assert (report.ok, report.errors) == (1, {"BadInput": 1})
+        (entry,) = await transcript(world, request, 1)
+        counters = [agent_name(AgentType("counter"), number) for number in range(3)]
+
+        async def counted() -> bool:
+            return len(await world.ledger.states(counters)) == 3
+
+        await assert_eventually(counted)
+    assert (entry.kind, entry.peer, entry.subject) == (Said.PUBLISH, "topic:news", "talk")
+    assert (entry.step, entry.seq, orjson.loads(entry.request)) == (3, 0, {"n": 1})
 
 
 async def test_a_question_to_any_of_a_type_names_who_answered() -> None:
