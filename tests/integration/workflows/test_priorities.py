@@ -12,7 +12,7 @@ from colony.contracts import BatchProgress, BatchReport, BatchRequest
 from colony.dispatch import BatchRunner, OnProgress
 from colony.ids import AgentType
 from tests.eventually import assert_eventually
-from tests.integration.workflows.conftest import Colony, Opens
+from tests.integration.workflows.conftest import Colony, Opens, keep_history
 from tests.servers.temporal import temporal_cli
 from workflows.attributes import PRIORITY
 from workflows.client import await_job, job_progress, start_job, update_job
@@ -68,9 +68,34 @@ async def test_urgent_jobs_go_before_those_that_wait(colony: Opens) -> None:
         for job in (blocker, late, urgent):
             result = await await_job(here.client, job.workflow_id, timeout=60)
             jobs[job.workflow_id] = result.job
+        await keep_history(here, late.workflow_id, "durable_tasks")
         order = [job for job, _ in Gated.order]
         assert order.index(jobs[urgent.workflow_id]) < order.index(jobs[late.workflow_id])
         assert {priority for _, priority in Gated.order} == {1, 3, 5}
+
+
+async def test_a_tenant_with_little_does_not_wait_for_one_with_much(colony: Opens) -> None:
+    Gated.gate.clear()
+    Gated.order.clear()
+    async with colony({AgentType("probe"): Probe}, wrap=Gated) as here:
+        much = await start_job(here.client, "durable_tasks", {"tasks": 4_000, "parallel": 40, "tenant": "much"})
+
+        async def handed_out() -> bool:
+            return len(Gated.order) >= 8 and (await job_progress(here.client, much.workflow_id)).batches >= 30
+
+        await assert_eventually(handed_out, 30)
+        little = await start_job(here.client, "durable_tasks", {"tasks": 50, "tenant": "little"})
+
+        async def queued() -> bool:
+            return (await job_progress(here.client, little.workflow_id)).batches > 0
+
+        await assert_eventually(queued, 30)
+        Gated.gate.set()
+        ends = [await await_job(here.client, job.workflow_id, timeout=60) for job in (much, little)]
+        order = [job for job, _ in Gated.order]
+        place, behind = order.index(ends[1].job), len(order) - 1 - order.index(ends[1].job)
+        # By order of coming it would be last but for the batches not handed out yet.
+        assert place < behind, order
 
 
 async def test_a_new_priority_is_found_in_the_list_of_workflows(colony: Opens, temporal: TemporalEndpoint) -> None:
