@@ -9,6 +9,7 @@ from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import CHECK_FIELDS, check_post
+from agents.content_choice import NOMINATION_FIELDS, nominate_post
 from agents.fields import numbers_of, optional_number, parameters, text_of, texts_of, unknown_action
 from agents.ranges import range_pages
 from agents.skills.measures import Summary, pearson, spearman, summarise
@@ -36,6 +37,7 @@ class Analysis:
         "statistics": "describes a list of numbers, and how it goes with a second one",
         "aggregate_reviews": "adds up a range of judged reviews to partial sums",
         "check_post": "checks a draft: length, reading ease, repetition, and that its claims trace to passages",
+        "nominate_post": "names the post with the best check to lead the index",
         "check_part": "checks the file of one part of a website",
     }
     results: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -44,6 +46,7 @@ class Analysis:
         "statistics": (*Summary.model_fields, "pearson", "spearman"),
         "aggregate_reviews": tuple(Tally.model_fields),
         "check_post": CHECK_FIELDS,
+        "nominate_post": NOMINATION_FIELDS,
         "check_part": PART_FIELDS,
     }
 
@@ -60,6 +63,8 @@ class Analysis:
                 return AgentResult(value=await _aggregate(task, ctx))
             case "check_post":
                 return AgentResult(value=await check_post(task, ctx))
+            case "nominate_post":
+                return AgentResult(value=await nominate_post(task, "analysis"))
             case "check_part":
                 return AgentResult(value=await check_part(task, ctx))
             case _:

@@ -13,11 +13,13 @@ from typing import Any, Final, TypeVar
 from pydantic import Field, ValidationError
 
 from agents.base import AgentContext, AgentTask
+from agents.content_choice import announce_post
 from agents.content_shelf import Shelf
 from agents.fields import parameters, whole_number
 from agents.ranges import range_pages
 from agents.recollection import Alike, Draft, alike_posts, more_passages, remember_passages, remember_post
 from agents.skills.content_checks import Bounds, Check, checked, word_count
+from agents.skills.content_choice import Candidate, candidate_of, shortlist
 from agents.skills.content_corpus import Corpus
 from agents.skills.content_draft import Shape, draft_extracts
 from agents.skills.content_index import Finished, Gathering
@@ -53,6 +55,8 @@ class _Drafted(_Gathered):
     post: Post
     draft: tuple[int, int] | None = None
     """Step and number of the first draft, under which the job remembers the post; None where it does not."""
+    author: str = ""
+    """The agent that made the first draft."""
 
 
 class _Checked(_Drafted):
@@ -114,7 +118,7 @@ async def draft_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     post = await worded(found.topic, extracts, found.passages, ctx.llm, parameters(task, Wording))
     if post.all_sentences() != extracts.all_sentences():
         await remember_post(task, ctx, draft, post, found.passages)
-    return _value(_Drafted(topic=found.topic, passages=found.passages, post=post, draft=draft))
+    return _value(_Drafted(topic=found.topic, passages=found.passages, post=post, draft=draft, author=ctx.agent_id))
 
 
 async def _fresh_extracts(task: AgentTask, ctx: AgentContext, found: _Gathered, draft: Draft) -> Post:
@@ -160,13 +164,22 @@ async def _checked(
 
 
 async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
-    """A draft that passed, as it is; one that failed is done again with the reasons, and the better one is kept."""
-    found = _parsed(task.payload, _Checked, "check")
+    """A draft that passed, as it is; one that failed is done again with the reasons, and the better one is kept.
+
+    What comes of it is announced to all who follow the topic of posts.
+    """
+    one = await _revised(task, ctx, _parsed(task.payload, _Checked, "check"))
+    await announce_post(task, ctx, one)
+    return _value(one)
+
+
+async def _revised(task: AgentTask, ctx: AgentContext, found: _Checked) -> Finished:
     passages = found.passages if found.check.passed else await _passages_again(task, ctx, found)
     unsaid = _not_of(passages, found.alike)
     if found.check.passed or (found.check.faults == ("alike",) and not unsaid):
         # Good, or with nothing else to say.
-        return _value(Finished(topic=found.topic, passages=found.passages, post=found.post, check=_own(found.check)))
+        check = _own(found.check)
+        return Finished(topic=found.topic, passages=found.passages, post=found.post, check=check, author=found.author)
     used = unsaid or passages
     shape = amended(parameters(task, Shape), found.check, parameters(task, Bounds))
     post = draft_extracts(found.topic, used, shape, found.post.date)
@@ -178,15 +191,14 @@ async def revise_post(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
     better = len(again.faults) <= len(found.check.faults)
     if better and found.draft is not None:
         await remember_post(task, ctx, Draft(*found.draft), post, passages)
-    return _value(
-        Finished(
-            topic=found.topic,
-            passages=passages if better else found.passages,
-            post=post if better else found.post,
-            check=_own(again if better else found.check),
-            drafts=2,
-            first_faults=found.check.faults,
-        )
+    return Finished(
+        topic=found.topic,
+        passages=passages if better else found.passages,
+        post=post if better else found.post,
+        check=_own(again if better else found.check),
+        drafts=2,
+        first_faults=found.check.faults,
+        author=found.author,
     )
 
 
@@ -227,27 +239,39 @@ def amended(shape: Shape, check: Check, bounds: Bounds) -> Shape:
 
 
 async def assemble_posts(task: AgentTask, ctx: AgentContext) -> dict[str, Any]:
-    """The collection of all posts in the range: sums, which are alike, and which of them are held back as copies.
+    """The collection of all posts in the range: sums, which are alike, held back as copies, or candidates to lead them.
 
     Decided in order of number and from the posts alone, so doing it again decides the same, in a retry too. The report
     reads the posts themselves.
     """
     most_alike = parameters(task, Bounds).most_alike
     together = Gathering(most_alike)
+    passed: list[Candidate] = []
     async for page in range_pages(task, ctx):
-        await asyncio.to_thread(_take_in, together, page)
+        await asyncio.to_thread(_take_in, together, passed, page)
     whole, held = await asyncio.to_thread(together.result)
     span = {name: task.payload[name] for name in ("step", "first", "end")}
     # Beside the collection, where a reader of an earlier version passes over them. One letter a post: a list of numbers
     # would be too long for a result.
     marks = "".join("x" if place in held else "-" for place in range(whole.posts))
     collection = whole.model_dump(mode="json")
-    return {"kind": "posts", "range": span, "collection": collection, "held": marks, "most_alike": most_alike}
+    best = shortlist(each for each in passed if each.place not in held)
+    return {
+        "kind": "posts",
+        "range": span,
+        "candidates": [each.model_dump(mode="json") for each in best],
+        "collection": collection,
+        "held": marks,
+        "most_alike": most_alike,
+    }
 
 
-def _take_in(together: Gathering, page: Any) -> None:
+def _take_in(together: Gathering, passed: list[Candidate], page: Any) -> None:
     for value in page:
-        together.add(_parsed(value, Finished, "post"))
+        one = _parsed(value, Finished, "post")
+        if one.check.passed:
+            passed.append(candidate_of(together.posts, one))
+        together.add(one)
 
 
 def _today(ctx: AgentContext) -> str:

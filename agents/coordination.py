@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, cast
 
 from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import assemble_posts
+from agents.content_choice import LEAD_FIELDS, announce_lead, choose_lead
 from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.ranges import range_pages
 from agents.skills.discussion import Discussion, checked_item, discuss
@@ -42,6 +43,8 @@ class Coordination:
         "merge": "puts partial results together to one table",
         "merge_reviews": "adds up partial sums to the findings of a report, worded by a language model if there is one",
         "assemble_posts": "puts posts together to a collection and finds those that are alike",
+        "choose_lead": "decides which post leads the index, from what others name",
+        "announce_lead": "tells authors which post was chosen, and hands its teaser off to them",
         "write_report": "writes Markdown from findings",
         "plan_part": "plans one part of a website from its brief",
         "return_part": "sends a part of a website that failed its checks back to its author",
@@ -52,7 +55,9 @@ class Coordination:
         "discuss": ("item", "decision", "turns", "transcript"),
         "merge": ("kind", "count", "numbers", "values", "rows"),
         "merge_reviews": ("kind", "report"),
-        "assemble_posts": ("kind", "range", "collection", "held", "most_alike"),
+        "assemble_posts": ("kind", "range", "candidates", "collection", "held", "most_alike"),
+        "choose_lead": ("lead",),
+        "announce_lead": LEAD_FIELDS,
         "write_report": ("kind", "markdown"),
         "plan_part": PART_FIELDS,
         "return_part": PART_FIELDS,
@@ -72,6 +77,10 @@ class Coordination:
                 return AgentResult(value=await _merge_reviews(task, ctx))
             case "assemble_posts":
                 return AgentResult(value=await assemble_posts(task, ctx))
+            case "choose_lead":
+                return AgentResult(value=await choose_lead(task))
+            case "announce_lead":
+                return AgentResult(value=await announce_lead(task, ctx))
             case "write_report":
                 return AgentResult(value=_write_report(task.payload))
             case "plan_part":

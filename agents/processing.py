@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import DRAFT_FIELDS, FINISHED_FIELDS, draft_post, revise_post
+from agents.content_choice import NOMINATION_FIELDS, TEASER_FIELDS, hear_choice, nominate_post, write_teaser
 from agents.fields import optional_number, parameters, text_of, texts_of, unknown_action
 from agents.skills.chunks import chunk_text
 from agents.skills.hashing import content_hash, near_duplicates
@@ -52,6 +53,14 @@ class _Likeness(Frozen):
     within: int = Field(default=6, ge=0, le=20)
 
 
+_ON_POSTS: Final = {
+    "draft_post": draft_post,
+    "revise_post": revise_post,
+    "hear_choice": hear_choice,
+    "write_teaser": write_teaser,
+}
+
+
 class Processing:
     """Cleans, cuts, compares and extracts."""
 
@@ -63,6 +72,9 @@ class Processing:
         "extract": "finds addresses, amounts, dates and key phrases in a text",
         "draft_post": "drafts a post from cited passages, in a language model's words where there is one",
         "revise_post": "drafts a post that failed its checks once more, with the reasons",
+        "nominate_post": "names the post that reads most easily to lead the index",
+        "hear_choice": "remembers which post was chosen",
+        "write_teaser": "writes the teaser of the post that leads the index",
         "build_part": "writes the file of one part of a website",
         "mend_part": "writes a part of a website once more, with what its checks found",
     }
@@ -74,6 +86,9 @@ class Processing:
         "extract": (*_PATTERNS, "phrases"),
         "draft_post": DRAFT_FIELDS,
         "revise_post": FINISHED_FIELDS,
+        "nominate_post": NOMINATION_FIELDS,
+        "hear_choice": ("kept",),
+        "write_teaser": TEASER_FIELDS,
         "build_part": PART_FIELDS,
         "mend_part": PART_FIELDS,
     }
@@ -94,10 +109,10 @@ class Processing:
                 return AgentResult(value={"chunks": [chunk._asdict() for chunk in chunks]})
             case "extract":
                 return AgentResult(value=_extracted(text_of(task.payload)))
-            case "draft_post":
-                return AgentResult(value=await draft_post(task, ctx))
-            case "revise_post":
-                return AgentResult(value=await revise_post(task, ctx))
+            case "draft_post" | "revise_post" | "hear_choice" | "write_teaser":
+                return AgentResult(value=await _ON_POSTS[task.action](task, ctx))
+            case "nominate_post":
+                return AgentResult(value=await nominate_post(task, "processing"))
             case "build_part":
                 return AgentResult(value=await build_part(task, ctx))
             case "mend_part":

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from agents.base import AgentContext, AgentResult, AgentTask
 from agents.content import GATHERED_FIELDS, gather
+from agents.content_choice import NOMINATION_FIELDS, nominate_post
 from agents.fields import list_of, parameters, text_of, unknown_action
 from agents.recollection import PASSAGE, note_of, recalled, remember
 from agents.skills.chunks import chunk_text
@@ -45,6 +46,7 @@ class Research:
         "summarise": "picks the sentences of the sources that say most",
         "recall": "finds again what steps of this job with `remember: true` have cited on a query",
         "gather": "finds the passages of a corpus that speak of the topic of a post",
+        "nominate_post": "names the post with most sources to lead the index",
         "write_copy": "words what the brief of a website leaves open on one page",
     }
     results: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -53,6 +55,7 @@ class Research:
         "summarise": ("searched", "phrases", "sentences"),
         "recall": ("query", "hits"),
         "gather": GATHERED_FIELDS,
+        "nominate_post": NOMINATION_FIELDS,
         "write_copy": PART_FIELDS,
     }
 
@@ -62,6 +65,8 @@ class Research:
             raise unknown_action(task, self.actions)
         if task.action == "gather":
             return AgentResult(value=await gather(task, ctx))
+        if task.action == "nominate_post":
+            return AgentResult(value=await nominate_post(task, "research"))
         if task.action == "write_copy":
             return AgentResult(value=await write_copy(task, ctx))
         wanted = parameters(task, _Search)

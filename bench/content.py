@@ -63,7 +63,7 @@ def _write_corpus(folder: Path) -> None:
 
 async def _one_job(folder: Path, posts: int, *, model: str) -> dict[str, Any]:
     """Seconds from the start call to the closed workflow, and what came of it."""
-    parameters = {step: {"model": model} for step in ("draft", "revise")}
+    parameters = {step: {"model": model} for step in ("draft", "revise", "lead")}
     request = {"tasks": posts, "corpus": str(folder), "least_words": 80, "parameters": parameters}
     async with temporal_here() as client, ledger_here() as ledger:
         started = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from agents.skills.report import (
     render_markdown,
 )
 from agents.skills.website_report import KIND as WEBSITE
-from colony.contracts import Artifact
+from colony.contracts import Artifact, StepCounts
 from colony.errors import BadInput
 from colony.jobs import JobPlan
 from colony.ledger.port import JobLedger
@@ -49,7 +49,9 @@ async def artifacts_of(ledger: JobLedger, plan: JobPlan, request: ReportInput) -
         update={"results_shown": len(results), "results_total": max(good, len(results))}
     )
     if value.get("kind") == KIND:
-        posts = await post_artifacts(ledger, plan, value, facts)
+        # What steps after it lack, such as the choice of one to lead the index, makes no post less.
+        before = [step for step in request.counts if step.number <= over]
+        posts = await post_artifacts(ledger, plan, value, facts.model_copy(update={"failed": _failed(plan, before)}))
         return [*posts, _data(value, facts)]
     if value.get("kind") == WEBSITE:
         return [*await site_artifacts(ledger, plan, value, facts), _data(value, facts)]
@@ -98,10 +100,6 @@ async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunF
     done = [step for step in request.counts if step.number in agent_steps]
     tasks = sum(step.tasks for step in done)
     seconds = max(0.001, time.time() - request.started_at)
-    failed: dict[str, int] = {}
-    for step in done:
-        for error, number in step.errors.items():
-            failed[error] = failed.get(error, 0) + number
     return RunFacts(
         job=plan.job,
         workflow_id=plan.workflow_id,
@@ -113,7 +111,7 @@ async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunF
         tasks_per_second=tasks / seconds,
         bad_rows=count,
         bad_row_list=tuple(BadRowFact(line=row.line, reason=row.reason) for row in rows),
-        failed=failed,
+        failed=_failed(plan, request.counts),
         phases=tuple(
             Phase(name=step.name, seconds=step.seconds, tasks=step.tasks if step.number in agent_steps else 0)
             for step in request.counts
@@ -121,3 +119,13 @@ async def _facts(ledger: JobLedger, plan: JobPlan, request: ReportInput) -> RunF
         agents=fleet.agents,
         hosts=fleet.hosts,
     )
+
+
+def _failed(plan: JobPlan, counts: Sequence[StepCounts]) -> dict[str, int]:
+    """Tasks that failed for good, by error class."""
+    failed: dict[str, int] = {}
+    for step in counts:
+        if plan.steps[step.number].agent_type is not None:
+            for error, number in step.errors.items():
+                failed[error] = failed.get(error, 0) + number
+    return failed

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
+from pydantic import ValidationError
 
+from agents.content_choice import WRITE_TEASER
 from agents.skills.content_alike import ALIKE, Likeness
-from agents.skills.content_index import Collection, Finished, Row, Slugs, render_index, render_quality, row_of
+from agents.skills.content_choice import Lead, Teaser
+from agents.skills.content_index import (
+    Choice,
+    Collection,
+    Finished,
+    Row,
+    Slugs,
+    render_index,
+    render_quality,
+    row_of,
+)
 from agents.skills.content_page import render_post
 from agents.skills.report_markdown import run_sections
 from agents.skills.report_model import RunFacts
-from colony.contracts import Artifact
+from colony.contracts import Artifact, Frozen
 from colony.errors import BadInput
 from colony.jobs import JobPlan
 from colony.ledger.port import JobLedger
@@ -24,6 +37,7 @@ KIND: Final = "posts"
 """What `assemble_posts` calls its value."""
 
 ARCHIVE: Final = "posts.zip"
+M = TypeVar("M", bound=Frozen)
 _PAGE: Final = 200
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """The oldest date of the format: equal posts make equal archives."""
@@ -42,6 +56,7 @@ async def post_artifacts(ledger: JobLedger, plan: JobPlan, value: Mapping[str, A
         most_alike = float(value.get("most_alike", ALIKE))
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"The collection of posts is broken: {type(error).__name__}.") from error
+    choice = await _choice(ledger, plan)
     archive = PostArchive(held, {each.text: each for each in whole.alike if each.share >= most_alike})
     for start in range(first, end, _PAGE):
         page = await ledger.results(plan.job, step, start, min(start + _PAGE, end))
@@ -50,10 +65,32 @@ async def post_artifacts(ledger: JobLedger, plan: JobPlan, value: Mapping[str, A
     quality = render_quality(archive.rows, whole, facts.failed, run_sections(facts), most_alike)
     return [
         Artifact(name=ARCHIVE, media_type="application/zip", content=archive.close()),
-        _markdown("index.md", render_index(archive.rows, "Posts")),
+        _markdown("index.md", render_index(archive.rows, "Posts", choice)),
         _markdown("quality.md", quality),
         _markdown("report.md", quality),
     ]
+
+
+async def _choice(ledger: JobLedger, plan: JobPlan) -> Choice | None:
+    """Which post agents chose to lead the index; None where they did not, whatever the reason."""
+    lead = await _left_by(ledger, plan, "announce_lead", "lead", Lead)
+    teaser = await _left_by(ledger, plan, WRITE_TEASER, "", Teaser)
+    if lead is None:
+        return None
+    said = teaser.text if teaser is not None and teaser.place == lead.post.place else ""
+    reasons = tuple((each.by, each.reason) for each in lead.reasons)
+    return Choice(place=lead.post.place, teaser=said, reasons=reasons)
+
+
+async def _left_by(ledger: JobLedger, plan: JobPlan, action: str, field: str, model: type[M]) -> M | None:
+    """What the last step with an action left, or a field of it."""
+    for step in reversed([each for each in plan.steps if each.action == action]):
+        for _, result in await ledger.results(plan.job, step.number, 0, 1):
+            value: Any = orjson.loads(result)
+            said: Any = value.get(field) if field else {name: value.get(name) for name in model.model_fields}
+            with contextlib.suppress(ValidationError):  # of a template that uses the action otherwise
+                return model.model_validate(said)
+    return None
 
 
 class PostArchive:

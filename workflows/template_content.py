@@ -16,6 +16,10 @@ _AT_ONCE: Final = {"parallel": 8, "batch": 2}
 Batches shrink to one task when tasks take seconds, so it is `parallel` that counts then.
 """
 
+_NOMINATE: Final = ("research", "analysis", "processing")
+_EXTRA: Final = {"error_budget": 1, "attempts": 2}
+"""Of steps a job does without when they fail."""
+
 CONTENT_CREATION: Final = TemplateConfig.model_validate(
     {
         "description": "Writes posts on given topics from a corpus, each claim cited, and checks them.",
@@ -107,6 +111,26 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "group": 100_000,
                 "error_budget": 0,
                 "task_seconds": 300,
+            },
+            # Which post leads the index is an extra: whatever becomes of it, the report has the posts.
+            {
+                "name": "choose",
+                "kind": "group",
+                "over": "assemble",
+                "members": [{"agent": each, "action": "nominate_post"} for each in _NOMINATE],
+                "turns": 3,
+                "decides": {"agent": "coordination", "action": "choose_lead"},
+                **_EXTRA,
+            },
+            {
+                "name": "lead",
+                "kind": "map",
+                "over": "choose",
+                "agent": "coordination",
+                "action": "announce_lead",
+                "hand_off": {"to": [{"agent": "processing", "action": "write_teaser"}]},
+                "task_seconds": 120,
+                **_EXTRA,
             },
             {"name": "report", "kind": "report", "over": "assemble"},
         ],

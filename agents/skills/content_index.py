@@ -41,6 +41,8 @@ class Finished(Frozen):
     """Drafts it took."""
     first_faults: tuple[str, ...] = ()
     """What was wrong with the first draft."""
+    author: str = ""
+    """The agent that drafted it first; empty in results of an earlier version."""
 
 
 class Collection(Frozen):
@@ -90,6 +92,11 @@ class Gathering:
         self._posts = self._words = self._redone = 0
         self._models: dict[str, ModelSum] = {}
         self._unanswered: Counter[str] = Counter()
+
+    @property
+    def posts(self) -> int:
+        """How many were taken in: the place of the next one."""
+        return self._posts
 
     def add(self, one: Finished) -> None:
         """Take the next post in."""
@@ -154,12 +161,26 @@ def row_of(one: Finished, slug: str) -> Row:
     )
 
 
-def render_index(rows: Sequence[Row], title: str) -> str:
-    """The posts to publish with a line on each, then what several of them speak of; those with faults last."""
+class Choice(Frozen):
+    """The post that leads the index."""
+
+    place: int
+    teaser: str
+    """Empty for the description of the post."""
+    reasons: tuple[tuple[str, str], ...]
+    """Agent type and reason of those who named it."""
+
+
+def render_index(rows: Sequence[Row], title: str, choice: Choice | None = None) -> str:
+    """The posts to publish with a line on each, then what several of them speak of; those with faults last.
+
+    The one that was chosen comes first, unless it is none of those to publish.
+    """
     good = sorted((row for row in rows if row.check.passed), key=lambda row: row.title.casefold())
     held = [row for row in rows if not row.check.passed]
     words = sum(row.check.words for row in rows)
     parts = [f"# {escaped(title)}", f"{len(rows):,} {_plural(len(rows), 'post')}, {words:,} words."]
+    parts += _led(rows, choice)
     parts += ["\n".join(map(_entry, good))] if good else []
     subjects = _subjects(good)
     if subjects:
@@ -168,6 +189,16 @@ def render_index(rows: Sequence[Row], title: str) -> str:
         parts.append("## Held back\n\nThese failed their checks, or are copies of others; they are marked as drafts.")
         parts.append("\n".join(map(_entry, held)))
     return "\n\n".join(parts) + "\n"
+
+
+def _led(rows: Sequence[Row], choice: Choice | None) -> list[str]:
+    if choice is None or choice.place >= len(rows) or not rows[choice.place].check.passed:
+        return []
+    row = rows[choice.place]
+    reasons = [f"- {escaped(by)}: {escaped(reason)}" for by, reason in choice.reasons]
+    lead = f"## Editors' choice\n\n**[{escaped(row.title)}](posts/{row.slug}.md)**"
+    shown = [lead, escaped(choice.teaser or row.description), "\n".join(reasons)]
+    return [*(part for part in shown if part), *(["## All posts"] if len(rows) > 1 else [])]
 
 
 def _entry(row: Row) -> str:

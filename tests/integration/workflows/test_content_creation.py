@@ -5,14 +5,16 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 from temporalio.client import WorkflowFailureError
 
+from agents.base import Agent, AgentContext, AgentResult, AgentTask
 from agents.builtin import BUILTIN
 from agents.load import load_agent_class
-from colony.errors import ColonyError
+from colony.errors import ColonyError, Unavailable
 from colony.ids import AgentType
 from tests.integration.workflows.conftest import Colony, Opens, keep_history
 from workflows.client import await_job, start_job
@@ -38,7 +40,7 @@ async def test_topics_and_a_corpus_become_posts_an_index_and_a_table(colony: Ope
         prepare(here)
         started = await start_job(here.client, "content_creation", {"source": "topics.csv", "corpus": "corpus"})
         result = await await_job(here.client, started.workflow_id, timeout=60)
-        assert [step.ok for step in result.steps] == [12, 12, 12, 12, 12, 1, 0]
+        assert [step.ok for step in result.steps] == [12, 12, 12, 12, 12, 1, 1, 1, 1, 0]
         found = await files(here, result.job)
         assert set(found) == {"posts.zip", "index.md", "quality.md", "report.md", "results.json"}
         with zipfile.ZipFile(io.BytesIO(found["posts.zip"])) as archive:
@@ -54,7 +56,52 @@ async def test_topics_and_a_corpus_become_posts_an_index_and_a_table(colony: Ope
             assert f"(posts/{name})" in found["index.md"].decode()
             assert body.count("[^1]") >= 2  # the mark, and its note
         assert "12 of 12 posts passed all checks" in found["quality.md"].decode()
-        await keep_history(here, started.workflow_id, "content_creation")
+        index = found["index.md"].decode()
+        choice, _, others = index.partition("## All posts")
+        assert "## Editors' choice" in choice
+        assert len([line for line in choice.splitlines() if line.startswith("- ")]) >= 1, "with the reasons"
+        assert others.count("](posts/") >= 12
+        await keep_history(here, started.workflow_id, "content_creation_newsroom")
+
+
+class Absent:
+    """A type whose agents are there for the work, and not for a word."""
+
+    inner: ClassVar[type[Agent]] = AGENTS[AgentType("processing")]
+
+    def __init__(self) -> None:
+        self._agent = self.inner()
+
+    async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
+        if task.action in ("nominate_post", "choose_lead", "write_teaser"):
+            raise Unavailable("Nobody is here.")
+        return await self._agent.handle(task, ctx)
+
+    async def health(self) -> str:
+        return ""
+
+
+class NoCoordination(Absent):
+    inner = AGENTS[AgentType("coordination")]
+
+
+@pytest.mark.parametrize(
+    ("away", "chosen"),
+    [({"processing": Absent}, True), ({"coordination": NoCoordination}, False)],
+    ids=["author", "who decides"],
+)
+async def test_posts_are_whole_whoever_cannot_be_reached(
+    colony: Opens, away: dict[str, type[Agent]], chosen: bool
+) -> None:
+    async with colony({**AGENTS, **{AgentType(name): kind for name, kind in away.items()}}) as here:
+        prepare(here)
+        started = await start_job(here.client, "content_creation", {"source": "topics.csv", "corpus": "corpus"})
+        result = await await_job(here.client, started.workflow_id, timeout=60)
+        found = await files(here, result.job)
+        with zipfile.ZipFile(io.BytesIO(found["posts.zip"])) as archive:
+            assert len(archive.namelist()) == 12
+        assert ("Editors' choice" in found["index.md"].decode()) is chosen, "the description stands for a teaser"
+        assert "Topics that became no post" not in found["quality.md"].decode(), "nor is a post less for it"
 
 
 async def test_a_corpus_names_its_own_topics(colony: Opens) -> None:

@@ -53,5 +53,5 @@ def test_the_bound_of_likeness_is_one_input_of_the_template() -> None:
     asked = {"$input": "most_alike"}
     assert steps == {
         "load": None, "research": None, "draft": asked, "check": asked, "revise": asked, "assemble": asked,
-        "report": None,
+        "choose": None, "lead": None, "report": None,
     }  # fmt: skip
