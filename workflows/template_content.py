@@ -119,6 +119,7 @@ CONTENT_CREATION: Final = TemplateConfig.model_validate(
                 "over": "assemble",
                 "members": [{"agent": each, "action": "nominate_post"} for each in _NOMINATE],
                 "turns": 3,
+                "parameters": {"turn_seconds": 5},
                 "decides": {"agent": "coordination", "action": "choose_lead"},
                 **_EXTRA,
             },
