@@ -7,14 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from colony.config.templates import TemplateConfig
-from colony.ids import Id
 from ray_app.gateway.api.fields import RequestRefused
-from workflows.opening import template_named
 from workflows.schedules import Schedules, ScheduleView, Timing
+from workflows.startable import Startable, unknown_name
 
 
-def timing_of(fields: Mapping[str, Any], templates: Mapping[Id, TemplateConfig]) -> Timing:
+def timing_of(fields: Mapping[str, Any], known: Mapping[str, Startable]) -> Timing:
     """When to start which template. Raises `RequestRefused` naming the field, `NotFound` for an unknown template."""
     try:
         timing = Timing.model_validate(fields)
@@ -22,7 +20,8 @@ def timing_of(fields: Mapping[str, Any], templates: Mapping[Id, TemplateConfig])
         first = error.errors(include_url=False, include_input=False)[0]
         field = str(first["loc"][0]) if first["loc"] else None
         raise RequestRefused(f"{first['msg'].removeprefix('Value error, ')}.", param=field, status=422) from None
-    template_named(timing.template, templates)
+    if timing.template not in known:
+        raise unknown_name(timing.template, known)
     return timing
 
 

@@ -29,6 +29,12 @@ def says_how_to_upgrade(workflow_class: type) -> bool:
     return found is not None and bool(found.versioning_behavior)
 
 
+def name_of_workflow(workflow_class: type) -> str | None:
+    """The type a job of this class has; None for a class that takes all types nobody else has."""
+    found = _Definition.from_class(workflow_class)
+    return None if found is None else found.name
+
+
 def _load(path: str, packages: Sequence[str]) -> type:
     match = _PATH.fullmatch(path)
     if match is None:

@@ -30,7 +30,7 @@ from control.retrying import Retrial, retrial, retried_already
 from control.unopened import cancel_unopened, find_unopened, unopened_jobs, why_unopened
 from control.why_facts import explained
 from ray_app.gateway.api.fields import RequestRefused
-from workflows.templates import templates_of
+from workflows.startable import startable
 
 START_SECONDS: Final = 2.0
 """Longest wait for the workflow engine before a job is answered as accepted."""
@@ -97,9 +97,7 @@ class JobRoutes:
 
     async def submit(self, asked: SubmitJob, response: Response, idempotency_key: IdempotencyKey = None) -> JobAnswer:
         """Keep a job, and start it if the workflow engine answers; otherwise it is started once that does."""
-        return await self._take(
-            submission_of(asked, idempotency_key or "", templates_of(self._parts.config).keys()), response
-        )
+        return await self._take(submission_of(asked, idempotency_key or "", startable(self._parts.config)), response)
 
     async def retry(
         self, name: Name, response: Response, asked: RetryJob = PLAIN, idempotency_key: IdempotencyKey = None

@@ -16,6 +16,9 @@ JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0
 
 AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 
+TemplateName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Of a template, or of a workflow in code."""
+
 Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
 
 
@@ -28,8 +31,8 @@ class Model(BaseModel):
 class SubmitJob(Model):
     """Asks for a job."""
 
-    template: AgentName
-    """Name of the template."""
+    template: TemplateName
+    """Name of the template, or of a workflow in code."""
     input: dict[str, Any] = Field(default_factory=dict[str, Any])
     """What the template takes, such as `{"source": "reviews.csv"}`."""
     id: JobId | None = None
@@ -223,19 +226,19 @@ class MessageAnswer(Model):
 
 
 class TemplateAnswer(Model):
-    """A template."""
+    """A template, or what else a job can be of."""
 
     name: str
     description: str
     steps: tuple[str, ...]
-    """Names of its steps, in order."""
+    """Names of its steps, in order; none for a workflow in code, and for `pipeline`, whose input brings them."""
 
 
 class TemplateDetail(TemplateAnswer):
     """A template and all it says."""
 
     definition: dict[str, Any]
-    """As in `agent_config.yaml`, without defaults."""
+    """As in `agent_config.yaml`, without defaults; only the inputs of what is no template."""
 
 
 class Templates(Model):

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from control.api import paging
-from control.api.models import AgentName, Model
+from control.api.models import Model, TemplateName
 from control.api.parts import Parts
 from control.api.problems import documented
 from control.scheduling import create_schedule, timing_of
 from workflows.schedules import NAME_PATTERN, Overlap, ScheduleView
-from workflows.templates import templates_of
+from workflows.startable import startable
 
 Name = Annotated[str, Path(min_length=1, max_length=200, description="Name of the schedule.")]
 
@@ -23,7 +23,7 @@ class CreateSchedule(Model):
 
     name: str = Field(pattern=f"^{NAME_PATTERN}$")
     """Workflow ids of its jobs begin with it."""
-    template: AgentName
+    template: TemplateName
     """Name of the template."""
     input: dict[str, Any] = Field(default_factory=dict[str, Any])
     """What each job gets."""
@@ -80,7 +80,7 @@ class ScheduleRoutes:
 
     async def create(self, asked: CreateSchedule, response: Response) -> ScheduleView:
         """Start a job again and again."""
-        timing = timing_of(asked.model_dump(exclude={"name", "input"}), templates_of(self._parts.config))
+        timing = timing_of(asked.model_dump(exclude={"name", "input"}), startable(self._parts.config))
         view = await create_schedule(self._parts.schedules, asked.name, timing, asked.input)
         response.headers["Location"] = f"/v1/schedules/{asked.name}"
         return view

@@ -12,21 +12,20 @@ from fastapi import APIRouter, Path, Response
 
 from colony.errors import ColonyError, DeadlineExceeded, Transient
 from control.api.models import (
-    AgentName,
     Check,
     Fleet,
     Health,
     Readiness,
     TemplateAnswer,
     TemplateDetail,
+    TemplateName,
     Templates,
 )
 from control.api.parts import Parts
 from control.api.problems import documented
 from control.queues import Queues, read_queues
 from control.stack.fleet_status import ask_host, one_shard_each, summary
-from workflows.opening import template_named
-from workflows.templates import templates_of
+from workflows.startable import startable, startable_named
 
 CHECK_SECONDS: Final = 2.5
 """Longest wait for a server to prove that it answers."""
@@ -66,24 +65,26 @@ class SystemRoutes:
         return router
 
     async def templates(self) -> Templates:
-        """The templates a job can have."""
-        known = templates_of(self._parts.config)
+        """What a job can be of: templates, the monitor, workflows in code."""
         return Templates(
             items=tuple(
-                TemplateAnswer(name=name, description=one.description, steps=tuple(step.name for step in one.steps))
-                for name, one in sorted(known.items())
+                TemplateAnswer(name=one.name, description=one.description, steps=one.steps)
+                for one in startable(self._parts.config).values()
             )
         )
 
-    async def template(self, template: Annotated[AgentName, Path()]) -> TemplateDetail:
+    async def template(self, template: Annotated[TemplateName, Path()]) -> TemplateDetail:
         """One template and all it says."""
-        name, found = template_named(template, templates_of(self._parts.config))
-        return TemplateDetail(
-            name=name,
-            description=found.description,
-            steps=tuple(step.name for step in found.steps),
-            definition=found.model_dump(mode="json", exclude_defaults=True, by_alias=True),
-        )
+        found = startable_named(template, self._parts.config)
+        if found.template is None:
+            definition: dict[str, Any] = {
+                "inputs": {
+                    name: one.model_dump(mode="json", exclude_defaults=True) for name, one in found.inputs.items()
+                }
+            }
+        else:
+            definition = found.template.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+        return TemplateDetail(name=found.name, description=found.description, steps=found.steps, definition=definition)
 
     async def fleet(self) -> Fleet:
         """The fleet in numbers, and its hosts."""

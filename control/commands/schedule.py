@@ -16,9 +16,8 @@ from rich.table import Table
 from colony.errors import BadInput
 
 if TYPE_CHECKING:
-    from colony.config.templates import TemplateConfig
-    from colony.ids import Id
     from workflows.schedules import Schedules, ScheduleView, Timing
+    from workflows.startable import Startable
 
 console = Console()
 Answer = TypeVar("Answer")
@@ -149,18 +148,18 @@ def _timing(**fields: Any) -> Timing:
     from ray_app.gateway.api.fields import RequestRefused
 
     try:
-        return timing_of(fields, _templates())
+        return timing_of(fields, _startable())
     except RequestRefused as error:
         where = f"--{error.param}: " if error.param else ""
         raise BadInput(f"{where}{error.message}", remedy="For example: --cron '0 6 * * *', or --every 3600.") from None
 
 
-def _templates() -> Mapping[Id, TemplateConfig]:
+def _startable() -> Mapping[str, Startable]:
     from control.session import endpoints_here
     from control.settings import load_settings
-    from workflows.templates import templates_of
+    from workflows.startable import startable
 
-    return templates_of(load_settings(endpoints_here()).config)
+    return startable(load_settings(endpoints_here()).config)
 
 
 def _object(text: str) -> dict[str, Any]:

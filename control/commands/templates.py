@@ -13,9 +13,10 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from colony.config.model import Config
-    from colony.config.templates import InputConfig, TemplateConfig
+    from colony.config.templates import InputConfig
     from colony.ids import Id
     from colony.jobs import StepPlan
+    from workflows.startable import Startable
 
 console = Console()
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -35,23 +36,16 @@ def register(app: typer.Typer) -> None:
 
 def templates(file: File = None, as_json: Json = False) -> None:
     """List the workflow templates and what a job of each may be given."""
-    from colony.ids import Id
-    from workflows import monitor_described as monitor
-    from workflows.monitor_contracts import TEMPLATE as MONITOR
+    from workflows.startable import startable
 
-    found = _config(file).workflows
+    found = startable(_config(file))
     if as_json:
-        shown = {name: _described(each) for name, each in found.items()} | {MONITOR: _monitor_described()}
-        print(json.dumps(dict(sorted(shown.items()))))  # noqa: T201 -- output of the command
+        print(json.dumps({name: _described(each) for name, each in found.items()}))  # noqa: T201 -- output of the command
         return
-    for name in sorted([*found, Id(MONITOR)]):
-        if name == MONITOR:
-            _print_template(name, monitor.DESCRIPTION, monitor.INPUTS.items())
-            continue
-        template = found[name]
-        _print_template(name, template.description, template.inputs.items())
-        if template.steps[0].rows is None:
-            columns = f" with the columns {', '.join(template.columns)}" if template.columns else ""
+    for name, each in found.items():
+        _print_template(name, each.description, each.inputs.items())
+        if each.template is not None and each.template.steps[0].rows is None:
+            columns = f" with the columns {', '.join(each.template.columns)}" if each.template.columns else ""
             console.print(f"    source: path of a file below a data root{columns}", markup=False, highlight=False)
 
 
@@ -117,28 +111,14 @@ def _config(file: Path | None) -> Config:
         return load_file(here if here.exists() else None).config
 
 
-def _described(template: TemplateConfig) -> dict[str, Any]:
-    inputs = {name: declared.model_dump(mode="json") for name, declared in template.inputs.items()}
+def _described(found: Startable) -> dict[str, Any]:
+    template = found.template
     return {
-        "description": template.description,
-        "inputs": inputs,
-        "columns": list(template.columns),
-        "source": template.steps[0].rows is None,
-        "steps": [step.name for step in template.steps],
-    }
-
-
-def _monitor_described() -> dict[str, Any]:
-    from workflows import monitor_described as monitor
-    from workflows.monitor_contracts import CHECK_STEP
-
-    inputs = {name: declared.model_dump(mode="json") for name, declared in monitor.INPUTS.items()}
-    return {
-        "description": monitor.DESCRIPTION,
-        "inputs": inputs,
-        "columns": [],
-        "source": False,
-        "steps": [CHECK_STEP.name],
+        "description": found.description,
+        "inputs": {name: declared.model_dump(mode="json") for name, declared in found.inputs.items()},
+        "columns": [] if template is None else list(template.columns),
+        "source": template is not None and template.steps[0].rows is None,
+        "steps": list(found.steps),
     }
 
 

@@ -15,7 +15,7 @@ from control import session
 from control.cli import build_app
 from control.commands import schedule
 from workflows.memory_schedules import MemorySchedules
-from workflows.templates import templates_of, with_templates
+from workflows.startable import startable
 
 TEMPLATE = "review_analysis"
 
@@ -29,7 +29,7 @@ def schedules(monkeypatch: pytest.MonkeyPatch) -> MemorySchedules:
         yield schedules
 
     monkeypatch.setattr(session, "schedules_here", here)
-    monkeypatch.setattr(schedule, "_templates", lambda: templates_of(with_templates(BUILT_IN)))
+    monkeypatch.setattr(schedule, "_startable", lambda: startable(BUILT_IN))
     return schedules
 
 
@@ -77,3 +77,10 @@ def test_lists_fit_a_narrow_terminal(schedules: MemorySchedules) -> None:
 def test_what_cannot_be_is_refused(schedules: MemorySchedules, wrong: tuple[str, ...]) -> None:
     with pytest.raises(BadInput):
         made("nightly", *wrong)
+
+
+def test_a_monitor_is_scheduled_and_what_nobody_knows_is_not(schedules: MemorySchedules) -> None:
+    colony("create", "watch", "--template", "website_monitor", "--cron", "0 6 * * *")
+    assert json.loads(colony("show", "watch", "--json").output)["timing"]["template"] == "website_monitor"
+    with pytest.raises(NotFound, match="nothing"):
+        colony("create", "other", "--template", "nothing", "--every", "60")

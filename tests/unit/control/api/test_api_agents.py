@@ -82,8 +82,11 @@ async def test_without_the_bus_and_the_registry_the_rest_goes_on(api: ApiOfTwins
 
 async def test_templates(api: ApiOfTwins) -> None:
     names = [one["name"] for one in (await api.client.get("/v1/templates")).json()["items"]]
-    assert "review_analysis" in names
+    assert {"review_analysis", "website_monitor", "pipeline"} <= set(names)
     one = (await api.client.get("/v1/templates/review_analysis")).json()
     assert one["steps"][0] == "load"
     assert one["definition"]["steps"]
     problem(await api.client.get("/v1/templates/nothing"), 404, "NotFound")
+    monitor = (await api.client.get("/v1/templates/website_monitor")).json()
+    assert monitor["steps"] == ["check"]
+    assert monitor["definition"]["inputs"]["sites"]["type"] == "list"

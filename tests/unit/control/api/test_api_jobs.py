@@ -94,6 +94,13 @@ async def test_bad_requests_name_their_field(api: ApiOfTwins, body: dict[str, An
     assert await api.ledger.submissions(10) == []
 
 
+@pytest.mark.parametrize("name", ["website_monitor", "pipeline"])
+async def test_what_is_no_template_is_started_too(api: ApiOfTwins, name: str) -> None:
+    given = {"sites": ["https://example.com"]}
+    assert (await api.submit(template=name, input=given, id="mine")).status_code == 202
+    assert (api.engine.jobs["mine"].template, api.engine.jobs["mine"].given) == (name, given)
+
+
 async def test_an_unknown_template_is_not_found(api: ApiOfTwins) -> None:
     found = problem(await api.submit(template="nothing"), 404, "NotFound", "template")
     assert "review_analysis" in found["detail"]

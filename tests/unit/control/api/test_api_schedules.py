@@ -39,6 +39,12 @@ async def test_a_schedule_from_its_start_to_its_end(api: ApiOfTwins) -> None:
     problem(await api.client.get("/v1/schedules/nightly"), 404, "NotFound")
 
 
+@pytest.mark.parametrize("name", ["website_monitor", "pipeline"])
+async def test_what_is_no_template_is_scheduled_too(api: ApiOfTwins, name: str) -> None:
+    made = await api.client.post("/v1/schedules", json={**NIGHTLY, "template": name})
+    assert (made.status_code, made.json()["timing"]["template"]) == (201, name)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 500])
 async def test_pages_hold_each_schedule_once_by_name(api: ApiOfTwins, limit: int) -> None:
     names = ["b", "a.1", "Z", "c_0"]
