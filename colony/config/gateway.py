@@ -118,7 +118,7 @@ class BatchConfig(Section):
     """Batches where the backend takes true ones: embeddings, classification and lists of prompts."""
 
     size: int = Field(default=32, ge=1, le=256)
-    """Most inputs of one batch. So many calls that go out together take one slot; a call of more inputs goes alone."""
+    """Most inputs of one batch. So many inputs that go out together take one slot; a call of so many goes alone."""
     wait: float = Field(default=0.02, ge=0, le=1)
     """Longest wait for others, in seconds. A call beside which none like it is under way does not wait."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
-from ray_app.gateway.contracts import Kind
-from ray_app.gateway.slots import Replica
+from ray_app.gateway.slots import Joint, Replica
 
 
 def choose(
-    replicas: Iterable[Replica], prefix: int, avoid: Collection[str], now: float, joins: Kind | None = None
+    replicas: Iterable[Replica], prefix: int, avoid: Collection[str], now: float, joins: Joint | None = None
 ) -> Replica | None:
-    """The replica to call; None when none is free. `joins` is the kind of a call that goes out with others.
+    """The replica to call; None when none is free. `joins` of a call that goes out with others.
 
     Free is what is up, not draining, not paused, has room and is not in `avoid`. The one with the least outstanding
     work wins, work of others included; among those about as busy, the one this prefix always goes to (its cache holds

@@ -24,7 +24,7 @@ from ray_app.gateway.canonical import prefix_hash
 from ray_app.gateway.catalog import Catalog
 from ray_app.gateway.contracts import Ask, BackendCall, Body, Chunk, Grant, Target, Ticket
 from ray_app.gateway.fitting import Fitter, Fitting
-from ray_app.gateway.joining import joinable
+from ray_app.gateway.joining import inputs_to_join
 from ray_app.gateway.plan import GatewayPlan
 from ray_app.gateway.ports import Backend, Owner
 from ray_app.gateway.tiers import cheapest, targets_of
@@ -160,7 +160,7 @@ class Calls:
                 seconds=trail.left,
                 avoid=avoid,
                 again=again,
-                joins=joinable(ask.kind, ask.body),
+                joins=inputs_to_join(ask.kind, ask.body),
             )
         )
 

@@ -103,8 +103,9 @@ class Ticket(Frozen):
     """Replicas that failed this request already."""
     again: bool = False
     """Whether it was granted before, and did not fit there: it counts once against the rate of its caller."""
-    joins: bool = False
-    """Whether it may go out in one call with others like it, where the backend takes such calls: they share slots."""
+    joins: int = 0
+    """Inputs it brings to one call with others like it, where the backend takes such calls: they share slots. 0 for one
+    that goes alone."""
 
 
 class Grant(Frozen):

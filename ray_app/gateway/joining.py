@@ -27,6 +27,11 @@ def joinable(kind: Kind, body: Body) -> bool:
     return kind is not Kind.COMPLETION or not any(body.get(field) for field in _ALONE)
 
 
+def inputs_to_join(kind: Kind, body: Body) -> int:
+    """Inputs of a request that may go out with others like it; 0 for one that goes alone."""
+    return len(_texts(body[_INPUTS[kind]]) or ()) if joinable(kind, body) else 0
+
+
 def takes_joined(kind: Kind, backend: BackendKind) -> bool:
     """Whether a server takes several requests of a kind as one. Ollama goes through prompts one by one."""
     return kind in _INPUTS and (kind is not Kind.COMPLETION or backend != "ollama")

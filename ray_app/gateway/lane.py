@@ -14,7 +14,7 @@ from ray_app.gateway.contracts import Grant, Kind, Target, Ticket
 from ray_app.gateway.heap import Held
 from ray_app.gateway.joining import takes_joined
 from ray_app.gateway.queue import FairQueue, Waiting, cost_of
-from ray_app.gateway.slots import EXTRA, Health, Replica
+from ray_app.gateway.slots import EXTRA, Health, Joint, Replica
 
 FIRST_GUESS: Final = 2.0
 """Seconds a call is thought to take before one has been measured."""
@@ -61,7 +61,7 @@ class Lane:
         breaker: BreakerConfig,
         together: int = 1,
     ) -> None:
-        """`together` is how many calls may go out as one, of the kinds that may."""
+        """`together` is how many inputs may go out as one call, of the kinds that may."""
         self.name = name
         self.config = config
         extra = 0 if config.kind == "openai" else EXTRA
@@ -76,6 +76,7 @@ class Lane:
         """The provider asked to be left alone until then."""
         self.call_seconds = 0.0
         """Measured time of a call, as an average that follows the last ones."""
+        self._together = together
         self._breaker = breaker
         self._requests: dict[str, Request] = {}
 
@@ -151,9 +152,11 @@ class Lane:
             self.parked[head.request_id] = request
         return None
 
-    def joins(self, ticket: Ticket) -> Kind | None:
-        """The kind of a call that goes out together with others of it; None for one that goes alone."""
-        return ticket.kind if ticket.joins and takes_joined(ticket.kind, self.config.kind) else None
+    def joins(self, ticket: Ticket) -> Joint | None:
+        """What a call brings to one with others; None for one that goes alone, as does one that fills it by itself."""
+        if not 0 < ticket.joins < self._together or not takes_joined(ticket.kind, self.config.kind):
+            return None
+        return Joint(ticket.kind, 1 if ticket.kind is Kind.COMPLETION else ticket.joins)
 
     def leave(self, request: Request, *, served: bool) -> None:
         """A request waits here no longer; `served`: because it was its turn."""

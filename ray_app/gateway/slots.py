@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ray_app.gateway.contracts import BackendLoad, Kind
 
@@ -22,15 +22,23 @@ _PAUSES: Final = (1.0, 30.0)
 """Seconds: the first and the longest pause of a replica that says it is overloaded."""
 
 
-def slots_of(kind: Kind, calls: int, together: int) -> int:
-    """Slots that calls of a kind take which go out together, up to `together` of them at once.
+class Joint(NamedTuple):
+    """What a call brings to one that goes out with others of its kind."""
+
+    kind: Kind
+    weight: int = 1
+    """Its inputs; 1 for prompts, see `slots_of`."""
+
+
+def slots_of(kind: Kind, weight: int, together: int) -> int:
+    """Slots that calls of a kind take which go out together, up to `together` of their weight at once.
 
     A server works on a list of inputs as on one thing. Of a list of prompts it may work on each in a slot of its own:
     one such list is let in as one, what goes beyond it call by call.
     """
     if kind is Kind.COMPLETION:
-        return min(calls, 1) + max(0, calls - together)
-    return -(-calls // together)
+        return min(weight, 1) + max(0, weight - together)
+    return -(-weight // together)
 
 
 class Health(StrEnum):
@@ -50,7 +58,7 @@ class Replica:
     name: str
     slots: int
     together: int = 1
-    """Calls that may go out as one."""
+    """Inputs that may go out as one call."""
     extra: int = EXTRA
     """Calls admitted beyond the slots."""
     health: Health = Health.UP
@@ -61,7 +69,7 @@ class Replica:
     draining: bool = False
     in_flight: int = 0
     joint: Counter[Kind] = field(default_factory=Counter[Kind])
-    """How many of those go out together with others of their kind."""
+    """Weight of those that go out together with others of their kind."""
     peak: int = 0
     calls: int = 0
     worked: float = 0.0
@@ -72,6 +80,8 @@ class Replica:
     """It said it is overloaded: nothing new until then."""
     sizes: dict[int, int] = field(default_factory=dict[int, int])
     """In flight when a call began, that call included -> how often: the sizes of the batches it worked on."""
+    _joining: int = 0
+    """How many those are."""
     _refusals: int = 0
     _others: int = 0
     _others_at: float = float("-inf")
@@ -84,16 +94,16 @@ class Replica:
     @property
     def taken(self) -> int:
         """Slots that its calls take, waiting ones included."""
-        joint = sum(slots_of(kind, calls, self.together) for kind, calls in self.joint.items())
-        return self.in_flight - self.joint.total() + joint
+        joint = sum(slots_of(kind, weight, self.together) for kind, weight in self.joint.items())
+        return self.in_flight - self._joining + joint
 
     @property
     def usable(self) -> bool:
         """Whether it may ever get new calls as it is."""
         return self.health is not Health.DOWN and not self.draining
 
-    def free(self, now: float, joins: Kind | None = None) -> bool:
-        """Whether it takes a call now; `joins` is the kind of one that goes out together with others."""
+    def free(self, now: float, joins: Joint | None = None) -> bool:
+        """Whether it takes a call now; `joins` of one that goes out together with others."""
         return (
             self.health is Health.UP
             and not self.draining
@@ -101,28 +111,31 @@ class Replica:
             and self.paused_until <= now
         )
 
-    def _more(self, joins: Kind | None) -> int:
+    def _more(self, joins: Joint | None) -> int:
         """Slots that one call more would take."""
         if joins is None:
             return 1
-        calls = self.joint[joins]
-        return slots_of(joins, calls + 1, self.together) - slots_of(joins, calls, self.together)
+        kind, weight = joins
+        before = self.joint[kind]
+        return slots_of(kind, before + weight, self.together) - slots_of(kind, before, self.together)
 
-    def begin(self, model: str, joins: Kind | None = None) -> None:
+    def begin(self, model: str, joins: Joint | None = None) -> None:
         """A call begins."""
         self.in_flight += 1
         if joins is not None:
-            self.joint[joins] += 1
+            self.joint[joins.kind] += joins.weight
+            self._joining += 1
         self.calls += 1
         self.model = model
         self.peak = max(self.peak, self.in_flight)
         self.sizes[self.in_flight] = self.sizes.get(self.in_flight, 0) + 1
 
-    def end(self, joins: Kind | None = None) -> None:
+    def end(self, joins: Joint | None = None) -> None:
         """A call ended."""
         self.in_flight -= 1
         if joins is not None:
-            self.joint[joins] -= 1
+            self.joint[joins.kind] -= joins.weight
+            self._joining -= 1
 
     def refused(self, now: float) -> float:
         """It answered that it is overloaded: leave it alone for a while. Returns until when."""

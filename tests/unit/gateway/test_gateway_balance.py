@@ -4,7 +4,7 @@ from collections import Counter
 
 from ray_app.gateway.balance import choose
 from ray_app.gateway.contracts import BackendLoad, Kind
-from ray_app.gateway.slots import LOAD_AGE, Health, Replica, slots_of
+from ray_app.gateway.slots import LOAD_AGE, Health, Joint, Replica, slots_of
 
 
 def replicas(count: int = 3, slots: int = 4) -> list[Replica]:
@@ -90,7 +90,11 @@ def test_sizes_of_batches_and_pauses_are_kept() -> None:
     assert replica.refused(60.0) == 61.0
 
 
-def filled(replica: Replica, joins: Kind | None) -> int:
+EMBEDDING = Joint(Kind.EMBEDDING)
+COMPLETION = Joint(Kind.COMPLETION)
+
+
+def filled(replica: Replica, joins: Joint | None) -> int:
     """Calls of a kind it takes until it is full."""
     calls = 0
     while replica.free(0.0, joins):
@@ -101,29 +105,38 @@ def filled(replica: Replica, joins: Kind | None) -> int:
 
 def test_calls_that_go_out_together_share_a_slot() -> None:
     replica = Replica("a/0", 4, together=32)
-    assert filled(replica, Kind.EMBEDDING) == 6 * 32
+    assert filled(replica, EMBEDDING) == 6 * 32
     assert replica.taken == replica.admitted == 6
     assert not replica.free(0.0)
     for _ in range(32):
-        replica.end(Kind.EMBEDDING)
+        replica.end(EMBEDDING)
     assert replica.free(0.0)
     assert replica.outstanding(0.0) == 5
     assert filled(replica, None) == 1
-    assert not replica.free(0.0, Kind.EMBEDDING)
+    assert not replica.free(0.0, EMBEDDING)
     assert replica.shown(0.0)["taken"] == 6
+
+
+def test_a_slot_takes_as_many_inputs_as_a_batch_whoever_brings_them() -> None:
+    replica = Replica("a/0", 4, together=32)
+    assert filled(replica, Joint(Kind.EMBEDDING, 16)) == 6 * 2
+    assert not replica.free(0.0, EMBEDDING)
+    replica.end(Joint(Kind.EMBEDDING, 16))
+    assert filled(replica, EMBEDDING) == 16
+    assert (replica.in_flight, replica.taken) == (27, 6)
 
 
 def test_a_list_of_prompts_is_let_in_as_one_and_what_goes_beyond_call_by_call() -> None:
     assert [slots_of(Kind.COMPLETION, calls, 4) for calls in (0, 1, 4, 5, 7)] == [0, 1, 1, 2, 4]
-    assert filled(Replica("a/0", 4, together=32), Kind.COMPLETION) == 32 + 5
-    assert filled(Replica("a/0", 64, together=32), Kind.COMPLETION) == 32 + 65
-    assert filled(Replica("a/0", 4), Kind.COMPLETION) == filled(Replica("a/0", 4), Kind.EMBEDDING) == 6
+    assert filled(Replica("a/0", 4, together=32), COMPLETION) == 32 + 5
+    assert filled(Replica("a/0", 64, together=32), COMPLETION) == 32 + 65
+    assert filled(Replica("a/0", 4), COMPLETION) == filled(Replica("a/0", 4), EMBEDDING) == 6
 
 
 def test_each_kind_fills_batches_of_its_own() -> None:
     replica = Replica("a/0", 1, together=8)
-    replica.begin("m", Kind.EMBEDDING)
-    replica.begin("m", Kind.COMPLETION)
+    replica.begin("m", EMBEDDING)
+    replica.begin("m", COMPLETION)
     assert replica.taken == 2
     assert filled(replica, None) == 1
-    assert filled(replica, Kind.EMBEDDING) == 7, "the batch under way has room"
+    assert filled(replica, EMBEDDING) == 7, "the batch under way has room"

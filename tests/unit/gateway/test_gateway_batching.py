@@ -17,7 +17,17 @@ from colony.ids import Id
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.batching import BatchedBackend, Done, Many, One, batched, sizes_state
 from ray_app.gateway.contracts import BackendCall, Kind
-from ray_app.gateway.joining import inputs_of, join_key, joinable, joined, portions, shares, taken_apart, takes_joined
+from ray_app.gateway.joining import (
+    inputs_of,
+    inputs_to_join,
+    join_key,
+    joinable,
+    joined,
+    portions,
+    shares,
+    taken_apart,
+    takes_joined,
+)
 from tests.collecting import collect_within
 
 CONFIG = BackendConfig(kind="scripted", slots=64)
@@ -68,6 +78,8 @@ def test_what_may_go_out_together_depends_on_the_server() -> None:
     assert joinable(Kind.COMPLETION, {"prompt": ["a", "b"]})
     assert not joinable(Kind.COMPLETION, {"prompt": "a", "seed": 1})
     assert not joinable(Kind.CHAT, {"messages": []})
+    assert inputs_to_join(Kind.EMBEDDING, {"input": ["a", "b"]}) == 2
+    assert inputs_to_join(Kind.CHAT, {"messages": []}) == 0
     assert takes_joined(Kind.EMBEDDING, "ollama")
     assert not takes_joined(Kind.COMPLETION, "ollama")
     assert takes_joined(Kind.COMPLETION, "vllm")

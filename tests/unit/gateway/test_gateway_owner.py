@@ -190,6 +190,17 @@ async def test_calls_that_go_out_together_are_let_in_by_the_batch() -> None:
         assert (shown["in_flight"], shown["taken"]) == (30, 6)
 
 
+async def test_lists_as_long_as_a_batch_take_a_slot_each() -> None:
+    async with stack(a=backend(slots=4)) as s:
+        for number in range(6):
+            await s.owner.acquire(ticket(f"long{number}", kind=Kind.EMBEDDING, joins=32))
+        waiting = s.ask("short", kind=Kind.EMBEDDING, joins=1)
+        await turns()
+        assert not waiting.done()
+        await s.end("long0")
+        await waiting
+
+
 async def test_better_priorities_are_granted_first() -> None:
     async with stack() as s:
         for number in range(3):

@@ -68,7 +68,7 @@ class _World:
             request_id=str(len(self.asked)),
             caller=Caller(name=f"c{caller}", job="job"),
             kind=Kind.EMBEDDING if caller == 3 else Kind.CHAT,
-            joins=caller == 3,
+            joins=shape % 4 if caller == 3 else 0,
             targets=targets,
             priority=priority,
             tokens=100,
@@ -132,7 +132,8 @@ class _World:
             for replica in lane.replicas.values():
                 mine = [entry for entry in requests.values() if entry.replica is replica]
                 assert replica.in_flight == len(mine)
-                assert replica.joint.total() == sum(entry.ticket.joins for entry in mine)
+                joint = [joins for entry in mine if (joins := lane.joins(entry.ticket)) is not None]
+                assert replica.joint.total() == sum(joins.weight for joins in joint)
                 assert replica.taken <= replica.admitted
                 assert all(replica.name not in entry.ticket.avoid for entry in mine)
             free = any(replica.free(now) for replica in lane.replicas.values())
