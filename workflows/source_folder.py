@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,9 @@ FOLDER: Final = "folder"
 
 MOST_FILES: Final = 10_000
 
+_LOOKED_AT: Final = 50_000
+"""Names that are looked at; what is no file counts too, so that no folder takes more memory than this."""
+
 _CHUNK: Final = 1_000
 
 
@@ -26,16 +30,37 @@ def files_below(folder: Path) -> list[dict[str, Any]]:
     Left out are links and what is hidden.
     """
     found: list[dict[str, Any]] = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.is_symlink() or not path.is_file() or any(part.startswith(".") for part in relative.parts):
+    for path in sorted(_seen(folder)):
+        if path.is_symlink() or not path.is_file():
             continue
-        found.append({"path": str(path), "name": str(relative), "bytes": path.stat().st_size})
+        found.append({"path": str(path), "name": str(path.relative_to(folder)), "bytes": path.stat().st_size})
         if len(found) > MOST_FILES:
-            raise BadInput(f"The folder {folder.name!r} holds more than {MOST_FILES:,} files.")
+            raise _too_many(folder, MOST_FILES)
     if not found:
         raise BadInput(f"The folder {folder.name!r} holds no files.")
     return found
+
+
+def _seen(folder: Path) -> list[Path]:
+    """What may be a file below a folder; links to folders are not followed. Raises `BadInput`, `OSError`."""
+    seen: list[Path] = []
+    looked = 0
+    for base, folders, names in os.walk(folder, onerror=_told):
+        looked += len(folders) + len(names)
+        if looked > _LOOKED_AT:
+            raise _too_many(folder, _LOOKED_AT)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen += [Path(base, name) for name in names if not name.startswith(".")]
+    return seen
+
+
+def _told(error: OSError) -> None:
+    if not isinstance(error, PermissionError):  # else a part of the files would pass for all of them
+        raise error
+
+
+def _too_many(folder: Path, most: int) -> BadInput:
+    return BadInput(f"The folder {folder.name!r} holds more than {most:,} files.", remedy="Name a smaller folder.")
 
 
 def pin_folder(folder: Path) -> SourcePin:

@@ -65,3 +65,19 @@ def test_no_files_and_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(source_folder, "MOST_FILES", 3)
     with pytest.raises(BadInput, match="more than 3 files"):
         pin_folder(filled(tmp_path / "a", 4))
+
+
+def test_what_is_hidden_is_not_gone_through_and_the_rest_not_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = filled(tmp_path / "a", 4)
+    (folder / ".git" / "deep").mkdir(parents=True)
+    for number in range(50):
+        (folder / ".git" / "deep" / str(number)).write_text("not mine")
+    (folder / "around").symlink_to(folder)
+    monkeypatch.setattr(source_folder, "_LOOKED_AT", 20)
+    assert pin_folder(folder).size == 4
+    for number in range(20):
+        (folder / f"empty-{number}").mkdir()
+    with pytest.raises(BadInput, match="more than 20 files"):
+        pin_folder(folder)
