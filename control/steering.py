@@ -8,7 +8,7 @@ from colony.contracts import JobState
 from colony.errors import NotFound
 from colony.ledger.port import Ledger
 from control import session
-from control.unopened import find_unopened, why_unopened
+from control.unopened import UnopenedState, find_unopened, why_unopened
 
 
 class Steerable(NamedTuple):
@@ -26,9 +26,9 @@ class Steerable(NamedTuple):
 
 
 async def steerable(ledger: Ledger, name: str) -> Steerable:
-    """The job called `name`: number, key or workflow id. Raises `NotFound` for one that has ended or is not open.
+    """The job called `name`: number, key or workflow id. Raises `NotFound` for one that has ended or is not started.
 
-    One the ledger does not know may be a workflow in code: Temporal says whether there is one.
+    One without a row may be a workflow in code, which never has one: if it was started, Temporal says what it is.
     """
     try:
         view = await ledger.job(name)
@@ -37,6 +37,8 @@ async def steerable(ledger: Ledger, name: str) -> Steerable:
             found = await find_unopened(ledger, session.failure_here, name)
         except NotFound:
             return Steerable(name)
+        if found.state is UnopenedState.OPENING:
+            return Steerable(found.workflow_id)
         raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.") from None
     if view.state is not JobState.RUNNING:
         raise NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")

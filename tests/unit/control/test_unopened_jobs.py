@@ -124,3 +124,14 @@ def test_a_job_that_was_started_waits_for_a_worker(stack: Stack) -> None:
 def test_pausing_one_says_what_it_waits_for(stack: Stack) -> None:
     with pytest.raises(NotFound, match="waits for Temporal"):
         colony("pause", "Kept-1")
+
+
+def test_one_that_was_started_hears_what_it_is_told_though_it_has_no_row(stack: Stack) -> None:
+    start(stack)
+    assert "Job Kept-1 is paused" in colony("pause", "Kept-1")
+    assert json.loads(colony("priority", "Kept-1", "1", "--json")) == {
+        "job": None,
+        "workflow_id": "Kept-1",
+        "priority": None,
+    }
+    assert stack.engine.jobs["Kept-1"].updates == [("pause", ()), ("set_priority", (1,))]
