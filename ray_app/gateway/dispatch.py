@@ -167,9 +167,12 @@ class Dispatch:
         says = judge(lane, request, replica, ended, now)
         opened = lane.breaker(request.target.model).leave(request.given, says, now)
         self.limits.settle(request.ticket, lane.name, ended, now)
-        if ended.retry_after > 0 and lane.config.kind == "openai":
+        account = [self.lanes[name] for name in self.limits.governor.sharing(lane.name)]
+        held = ended.retry_after > 0 and lane.config.kind == "openai"
+        if held:
             self.limits.governor.hold(lane.name, ended.retry_after, now)
-            lane.held_until = max(lane.held_until, now + ended.retry_after)
+            for one in account:
+                one.held_until = max(one.held_until, now + ended.retry_after)
         self.refusals.counts[ended.outcome] += 1
         if says is Verdict.GOOD and replica.health is not Health.UP:
             self.healed(lane, replica, request.target.model)
@@ -181,7 +184,11 @@ class Dispatch:
             _log.warning("breaker opened", backend=lane.name, model=request.target.model, failure=ended.outcome)
         if opened or replica.paused_until > paused:
             self.review(lane)
-        self._stir(lane, now)
+        for one in account:  # what one of them gave back of the quota is for all
+            if held:
+                self.review(one)
+            else:
+                self._stir(one, now)
 
     def _forget(self, request: Request) -> Lane:
         del self.requests[request.ticket.request_id]

@@ -41,7 +41,15 @@ class Governor:
             if config.requests_per_minute is not None or config.tokens_per_minute is not None
         }
         self._quotas = {name: shared[account] for name, account in self._accounts.items() if account in shared}
+        self._sharing = {
+            name: tuple(other for other, theirs in self._accounts.items() if theirs == account)
+            for name, account in self._accounts.items()
+        }
         self._held_until: dict[tuple[str, str], float] = {}
+
+    def sharing(self, backend: str) -> tuple[str, ...]:
+        """The backends of one account with this one, itself included."""
+        return self._sharing.get(backend, (backend,))
 
     def delay(self, backend: str, tokens: int, now: float) -> float:
         """Reserve one request of so many tokens: 0.0 when reserved, else the seconds after which to ask again.

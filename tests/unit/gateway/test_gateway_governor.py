@@ -65,6 +65,7 @@ def test_backends_of_one_account_share_its_quota() -> None:
     assert book.delay("b", 60, 1.0) == 0.0
     assert book.delay("a", 1, 2.0) > 0
     assert book.delay("team", 60, 2.0) == 0.0, "the name of a backend is no account"
+    assert (book.sharing("b"), book.sharing("team"), book.sharing("new")) == (("a", "b"), ("team",), ("new",))
     book.hold("a", 30.0, 200.0)
     assert book.delay("b", 1, 200.0) == pytest.approx(30.0)
     assert book.delay("team", 1, 200.0) == 0.0

@@ -701,6 +701,33 @@ async def test_a_provider_that_says_429_is_held_for_all_its_replicas() -> None:
         assert waits.done()
 
 
+async def test_a_429_to_one_backend_of_an_account_leaves_no_request_waiting_at_another() -> None:
+    account = backend(slots=1, kind="openai", quota="team")
+    async with stack(a=account, b=account, c=backend()) as s:
+        await s.owner.acquire(ticket("at a", on=("a",)))
+        await s.owner.acquire(ticket("at b", on=("b",)))
+        waits = s.ask("waits", on=("b", "c"))
+        await turns()
+        assert not waits.done()
+        await s.end("at a", "Overloaded", retry_after=40.0)
+        assert (await waits).target.backend == "c"
+        assert (await s.owner.acquire(ticket("new", on=("a", "b", "c")))).target.backend == "c"
+
+
+async def test_tokens_that_one_backend_gives_back_let_those_of_its_account_go_at_once() -> None:
+    account = backend(slots=1, kind="openai", quota="team", tokens_per_minute=100)
+    async with stack(a=account, b=account) as s:
+        await s.owner.acquire(ticket("before", tokens=50))
+        await s.end("before", completion_tokens=50)
+        await s.owner.acquire(ticket("at a", tokens=50))
+        waits = s.ask("waits", on=("b",), tokens=40, seconds=90.0)
+        await turns()
+        assert not waits.done()
+        await s.end("at a", completion_tokens=10)
+        await turns()
+        assert waits.done()
+
+
 async def test_why_says_what_runs_what_waits_and_where() -> None:
     async with stack() as s:
         for number in range(3):
