@@ -102,10 +102,10 @@ class Fitter:
 
     async def _count(self, ask: Ask, target: Target, replicas: Sequence[Backend], trail: Trail) -> int | None:
         """Tokens of the prompt as the first replica that answers counts them; None when none does in time."""
-        asked = ""
+        asked, seconds = "", min(COUNT_SECONDS, max(0.0, trail.left))
         with trail.doing("count", f"a count of its tokens by {target.backend}"):
             try:
-                async with asyncio.timeout(min(COUNT_SECONDS, max(0.0, trail.left))):
+                async with asyncio.timeout(seconds):
                     for replica in replicas:
                         if trail.now < self._rests.get(replica.name, 0.0):
                             continue
@@ -118,9 +118,9 @@ class Fitter:
                         except (NotFound, NotPermitted) as error:
                             _log.info("no token count", replica=asked, error=str(error))
             except TimeoutError:
-                if asked:
+                if asked and seconds == COUNT_SECONDS:  # else the caller had no time: that says nothing of the replica
                     self.failed(asked, trail)
-                _log.info("no token count", replica=asked, error=f"silent for {COUNT_SECONDS:g} s")
+                _log.info("no token count", replica=asked, error=f"silent for {seconds:g} s")
         return None
 
     def _context(self, ask: Ask, target: Target) -> int:

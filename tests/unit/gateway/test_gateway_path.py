@@ -530,6 +530,17 @@ async def test_a_count_that_hangs_is_waited_for_once_and_not_for_long(monkeypatc
         assert counts.asked == ["a/0"]
 
 
+async def test_a_caller_in_a_hurry_keeps_nobody_else_from_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as s:
+        counts = Counts(monkeypatch, *s.a, *s.b)
+        counts.ends["a/0"] = asyncio.Event()
+        with pytest.raises(DeadlineExceeded):
+            await s.gate.answer(ask(LONG, model="small", seconds=0.05))
+        counts.ends["a/0"] = 20
+        await s.gate.answer(ask(LONG, model="small"))
+        assert counts.asked == ["a/0", "a/0"]
+
+
 async def test_a_replica_that_cannot_be_reached_is_not_asked_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
     async with stage(replicas=2) as s:
         counts = Counts(monkeypatch, *s.a)
