@@ -152,7 +152,8 @@ def places_of(plan: JobPlan) -> set[str]:
         if step.kind is StepKind.LOAD:
             continue
         places |= {f"{kind} {step.number}" for kind in ("dispatch_batch", "half dispatch_batch", "tally_step")}
-        from_source = step.over is not None and plan.steps[step.over].kind is StepKind.LOAD
+        over_load = step.over is not None and plan.steps[step.over].kind is StepKind.LOAD
+        from_source = over_load or any(source.only for source in step.sources)  # what was handed off is chosen here
         load = "load_source" if from_source else "load_reduce" if step.kind is StepKind.REDUCE else "load_map"
         places.add(f"half {load} {step.number}")
     return places
