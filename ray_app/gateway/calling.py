@@ -58,10 +58,11 @@ class Calls:
         """The whole answer. Errors as in `Gate`."""
 
         async def whole(replica: Backend, call: BackendCall) -> Body:
-            return await replica.answer(call)
+            body = await replica.answer(call)
+            trail.used(body.get("usage") or {})  # in here: what it raises must not keep the slot
+            return body
 
         grant, _, body = await self._called(ask, trail, whole)
-        trail.used(body.get("usage") or {})
         await self._release(grant, "ok", trail)
         return body
 
@@ -80,8 +81,10 @@ class Calls:
                 yield _noted(piece, trail)
         except BaseException as cause:  # noqa: BLE001 -- raised again
             error = _trouble(grant, cause)
-            await pieces.aclose()
-            await self._failed(grant, error, call, trail)
+            try:
+                await pieces.aclose()
+            finally:  # also when the caller leaves a second time
+                await self._failed(grant, error, call, trail)
             raise error from cause.__cause__
         await self._release(grant, "ok", trail)
 

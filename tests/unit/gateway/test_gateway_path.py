@@ -30,7 +30,19 @@ from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.batching import Collect, batched
 from ray_app.gateway.calling import Calls, Tries
 from ray_app.gateway.catalog import open_catalog
-from ray_app.gateway.contracts import Ask, Body, CachePolicy, Caller, Grant, Kind, PromptSize, ServedModel, Target
+from ray_app.gateway.contracts import (
+    Ask,
+    BackendCall,
+    Body,
+    CachePolicy,
+    Caller,
+    Chunk,
+    Grant,
+    Kind,
+    PromptSize,
+    ServedModel,
+    Target,
+)
 from ray_app.gateway.kept_cache import answer_cache
 from ray_app.gateway.owner import LocalOwner, open_owner
 from ray_app.gateway.path import Parts, RequestPath
@@ -377,6 +389,40 @@ async def test_leaving_a_whole_answer_frees_the_slot() -> None:
             await task
         await assert_eventually(s.idle)
         assert s.a[0].left == 1
+
+
+async def test_a_stream_that_is_left_again_while_it_closes_frees_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as s:
+        closing = asyncio.Event()
+
+        async def stream(call: BackendCall) -> AsyncGenerator[Chunk]:
+            try:
+                yield {"choices": []}
+            finally:
+                closing.set()
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(s.a[0], "stream", stream)
+        pieces = (await s.gate.open(ask(model="small"))).pieces
+        await anext(pieces)
+        leaving = asyncio.create_task(pieces.aclose())
+        await closing.wait()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        await assert_eventually(s.idle)
+
+
+async def test_an_answer_with_counters_that_are_none_frees_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as s:
+
+        async def answer(call: BackendCall) -> Body:
+            return {"choices": [], "usage": {"prompt_tokens": "many"}}
+
+        monkeypatch.setattr(s.a[0], "answer", answer)
+        with pytest.raises(ValueError, match="many"):
+            await s.gate.answer(ask(model="small"))
+        assert await s.idle()
 
 
 async def test_a_prompt_goes_to_a_model_it_fits_or_is_refused_before_anybody_is_called() -> None:
