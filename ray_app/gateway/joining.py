@@ -121,4 +121,5 @@ def _texts(given: Any) -> list[str] | None:
 
 
 def _index(part: dict[str, Any]) -> int:
-    return int(part.get("index") or 0)
+    index = part.get("index") or 0
+    return index if isinstance(index, int) else -1  # of no input

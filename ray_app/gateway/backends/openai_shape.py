@@ -101,10 +101,19 @@ def whole_answer(call: BackendCall, data: bytes) -> Body:
     entries = body.get("data" if call.kind.whole else "choices")
     if not isinstance(entries, list) or not entries or not all(_is_entry(call.kind, one) for one in entries):  # pyright: ignore[reportUnknownVariableType] -- checked one by one
         raise Unavailable(f"The model server answered with something that is no {what}.")
-    if not isinstance(body.get("usage"), dict):
+    if not are_counters(body.get("usage")):
         body["usage"] = guessed_usage(call, _letters(cast("list[dict[str, Any]]", entries)) // _LETTERS_A_TOKEN)
     check_prompt(call, body["usage"])
     return body
+
+
+def are_counters(usage: Any) -> bool:
+    """Whether a server's `usage` counts tokens; what it leaves out is none."""
+    if not isinstance(usage, dict):
+        return False
+    told = cast("dict[str, Any]", usage)
+    counts = [told.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
+    return all(isinstance(count, int | float) and count >= 0 for count in counts)
 
 
 def guessed_usage(call: BackendCall, completion: int) -> dict[str, Any]:

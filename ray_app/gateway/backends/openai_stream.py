@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import orjson
 
 from colony.errors import Unavailable
-from ray_app.gateway.backends.openai_shape import Refused, check_prompt, guessed_usage
+from ray_app.gateway.backends.openai_shape import Refused, are_counters, check_prompt, guessed_usage
 from ray_app.gateway.backends.sse import EventParser
 from ray_app.gateway.contracts import BackendCall, Chunk
 
@@ -92,7 +92,7 @@ class Pieces:
         return piece
 
     def _count(self, usage: Any) -> None:
-        if not isinstance(usage, dict):
+        if not are_counters(usage):
             raise Unavailable("The model server sent counters in no shape of ours.")
         said = cast("dict[str, Any]", usage)
         if self._usage is None or not self._answers_a_prompt:

@@ -130,6 +130,7 @@ async def test_who_asks_alone_waits_for_nobody() -> None:
 def test_an_answer_of_another_length_is_none() -> None:
     assert taken_apart([embedding("a"), embedding("b")], {"data": [{"index": 0}]}) is None
     assert taken_apart([embedding("a")], {"data": [{"index": 1}]}) is None
+    assert taken_apart([embedding("a")], {"data": [{"index": "first"}]}) is None
 
 
 async def test_everybody_gets_the_answer_to_what_they_asked() -> None:

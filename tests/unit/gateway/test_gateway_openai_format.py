@@ -165,6 +165,11 @@ def test_fewest_tokens() -> None:
 def test_whole_answers() -> None:
     answer = {"choices": [{"index": 0, "message": {"content": "four words are here"}}]}
     assert whole_answer(call(), json.dumps(answer).encode())["usage"]["estimated"] is True
+    for wrong in ({"prompt_tokens": "many"}, {"completion_tokens": -1}, {"prompt_tokens": [1]}, 7):
+        said = whole_answer(call(), json.dumps({**answer, "usage": wrong}).encode())
+        assert said["usage"]["estimated"] is True
+        with pytest.raises(Unavailable, match="counters"):
+            Pieces(call()).feed(event({"choices": [], "usage": wrong}))
     exact = {**answer, "usage": usage(2, 1)}
     assert whole_answer(call(), json.dumps(exact).encode()) == exact
     embedded = {"data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 1}}
