@@ -141,7 +141,8 @@ async def gather(ledger: Ledger, asked: Asked, view: JobView) -> JobFacts:
     monitor = await ledger.monitor_pulse(view.job) if view.template == MONITOR else None
     looked_at = None
     if monitor is not None and 0 < monitor.sites == monitor.paused:
-        looked_at = max(row.memory.checked_at for row in await ledger.sites(view.job)) or None
+        # None may be left: whoever removes sites does so meanwhile.
+        looked_at = max((row.memory.checked_at for row in await ledger.sites(view.job)), default=0.0) or None
     return JobFacts(
         view=view,
         now=time.time(),
