@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from typing import cast as cast_to
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from colony.config.templates import TemplateConfig
 from colony.contracts import BadRow
 from colony.errors import BadInput, Unavailable
-from workflows import source_parquet
+from workflows import source_parquet, sources
 from workflows.rows import Record
 from workflows.source_parquet import look_parquet, parquet_records
 from workflows.sources import pin_file, read_rows
@@ -164,6 +164,19 @@ def test_a_file_that_changed_is_refused(tmp_path: Path) -> None:
         list(read_rows(pin, REVIEW_ANALYSIS.optional, []))
     path.unlink()
     with pytest.raises(BadInput, match="any more"):
+        list(read_rows(pin, REVIEW_ANALYSIS.optional, []))
+
+
+def test_a_file_put_in_its_place_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.parquet", {"text": texts(["a"])})
+    pin = pin_file(path, REVIEW_ANALYSIS, {})
+
+    def late(place: Path, columns: Sequence[str]) -> Iterator[Record]:
+        written(tmp_path / "b.parquet", {"text": texts(["b"])}).replace(place)
+        return parquet_records(place, columns)
+
+    monkeypatch.setattr(sources, "parquet_records", late)
+    with pytest.raises(BadInput, match="changed"):
         list(read_rows(pin, REVIEW_ANALYSIS.optional, []))
 
 
