@@ -174,10 +174,10 @@ class Lane:
         self.call_seconds += (seconds - self.call_seconds) * (_WEIGHT if self.call_seconds else 1.0)
 
     def begins_in(self, now: float) -> float:
-        """Seconds until a request that comes now would go, at the pace of the last calls; 0 where a place is free."""
+        """Seconds until a request that comes now would go, by quota and pace of the last calls; 0 for at once."""
         free = sum(replica.admitted - replica.taken for replica in self.replicas.values() if replica.free(now))
         ahead = len(self._requests) - free
-        return 0.0 if ahead < 0 else self.expected(ahead)
+        return max(0.0, self.paced_until - now, 0.0 if ahead < 0 else self.expected(ahead))
 
     def expected(self, ahead: int) -> float:
         """Seconds until a request with so many ahead of it would go, at the pace of the last calls."""

@@ -636,6 +636,20 @@ async def test_of_those_that_wait_for_a_pause_as_many_move_as_begin_sooner_elsew
         assert waits[4].done(), "the pause is over"
 
 
+async def test_nobody_leaves_a_short_pause_for_a_quota_that_is_used_up() -> None:
+    async with stack(a=backend(), b=backend(slots=2, requests_per_minute=1)) as s:
+        await s.owner.acquire(ticket("used", on=("b",)))
+        await s.end("used")
+        s.ask("paced", on=("b",), seconds=90.0)
+        for number in range(3):
+            await s.owner.acquire(ticket(str(number)))
+        waits = s.ask("waits", on=("a", "b"))
+        await turns()
+        await s.end("0", "Overloaded")  # a pause of a second
+        await s.later(1.1)
+        assert (await waits).target.backend == "a"
+
+
 async def test_a_hosted_provider_gets_no_more_at_once_than_its_slots() -> None:
     async with stack(a=backend(slots=2, kind="openai")) as s:
         for number in range(2):
