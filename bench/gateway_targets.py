@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -53,8 +54,9 @@ def targets(metrics: Mapping[str, Any]) -> tuple[Target, ...]:
         at_most(f"{whom}: refusals without Retry-After", consumers["refusals_without_retry_after"], 0),
         at_least(f"{whom}: slowest to mean", consumers["slowest_to_mean"], LEAST_FAIR),
         at_most(f"{whom}: memory at the end to that at the start", _ratio(memory["last"], memory["first"]), FLAT),
-        at_most("gateway processes, MB PSS", metrics["gateway_pss_mb"], GATEWAY_MB),
-        at_most("whole stack, MB PSS", metrics["stack_pss_mb"], STACK_MB),
+        # 0 is what nobody measured.
+        at_most("gateway processes, MB PSS", metrics["gateway_pss_mb"] or math.inf, GATEWAY_MB),
+        at_most("whole stack, MB PSS", metrics["stack_pss_mb"] or math.inf, STACK_MB),
     )
 
 
@@ -65,4 +67,4 @@ def _shares(shares: Mapping[str, Mapping[str, float]]) -> Iterator[Target]:
 
 
 def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+    return part / whole if part and whole else math.inf
