@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import orjson
+from pydantic import ValidationError
 
 from colony.config.references import with_inputs
 from colony.config.templates import InputConfig, TemplateConfig
@@ -47,10 +48,8 @@ def pin_rows(template: TemplateConfig, values: Mapping[str, Any], roots: Sequenc
     rows = with_inputs(load.rows, values, {str(name): each for name, each in template.inputs.items()}, "rows")
     if rows is None:
         raise BadInput("The input gives no rows.", remedy=f"The step {load.name!r} takes its rows from an input.")
-    if isinstance(rows, bool) or (isinstance(rows, int | float) and rows < 1):
-        raise BadInput(f"{rows!r} is no number of rows.", remedy="Hand in 1 or more.")
-    if isinstance(rows, int):
-        return pin_range(RangeSource(range=rows), template)
+    if isinstance(rows, bool | int | float):
+        return pin_range(_so_many(rows), template)
     if isinstance(rows, str):
         path = _below_roots(rows, roots)
         if not path.is_dir():
@@ -66,6 +65,14 @@ def pin_rows(template: TemplateConfig, values: Mapping[str, Any], roots: Sequenc
         if _bytes_of(at, payload) > MAX_PAYLOAD:
             raise BadInput(f"Row {at} has more than {MAX_PAYLOAD:,} bytes.")
     return SourcePin(path="", size=len(payloads), sha256="", format=ROWS, rows=payloads)
+
+
+def _so_many(rows: float) -> RangeSource:
+    """As many as `RangeSource` allows; 3.0 are 3."""
+    try:
+        return RangeSource.model_validate({"range": None if isinstance(rows, bool) else rows})
+    except ValidationError:
+        raise BadInput(f"{str(rows)[:40]} is no number of rows.", remedy="Hand in 1 to 100,000,000.") from None
 
 
 def _bytes_of(at: int, payload: Mapping[str, Any]) -> int:

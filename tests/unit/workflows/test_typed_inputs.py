@@ -78,12 +78,13 @@ def test_rows_come_from_lists_numbers_objects_files_and_folders(tmp_path: Path) 
     assert pinned([{"a": 1}, "b"]).rows == ({"a": 1}, {"value": "b"})
     assert pinned({"a": 1}).rows == ({"a": 1},)
     assert (pinned(7).format, pinned(7).size) == ("range", 7)
+    assert pinned(3.0) == pinned(3)
     (tmp_path / "f.csv").write_text("a,b\n1,2\n")
     assert pinned(str(tmp_path / "f.csv")).format == "csv"
     assert pinned("f.csv").path == str(tmp_path / "f.csv")
     (tmp_path / ".hidden").write_text("x")
     assert [row["name"] for row in pinned(str(tmp_path)).rows] == ["f.csv"]
-    for wrong in (None, [], 0, True, [{"a": 10**30}], ["\ud800"]):
+    for wrong in (None, [], 0, True, 2.5, 10**9, 10**30, float("nan"), [{"a": 10**30}], ["\ud800"]):
         with pytest.raises(BadInput):
             pinned(wrong)
 
