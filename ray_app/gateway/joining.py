@@ -15,8 +15,8 @@ from colony.config.gateway import BackendKind
 from ray_app.gateway.contracts import BackendCall, Body, Kind
 
 _INPUTS: Final = {Kind.EMBEDDING: "input", Kind.CLASSIFICATION: "input", Kind.COMPLETION: "prompt"}
-_ALONE: Final = ("n", "best_of", "echo", "logprobs", "seed")
-"""What makes an answer depend on its place among others, or more than one for each prompt."""
+_ALONE: Final = ("n", "best_of", "echo", "logprobs")
+"""What makes an answer depend on its place among others, as a seed does, or more than one for each prompt."""
 
 
 def joinable(kind: Kind, body: Body) -> bool:
@@ -24,7 +24,9 @@ def joinable(kind: Kind, body: Body) -> bool:
     name = _INPUTS.get(kind)
     if name is None or _texts(body.get(name)) is None:
         return False
-    return kind is not Kind.COMPLETION or not any(body.get(field) for field in _ALONE)
+    if kind is not Kind.COMPLETION:
+        return True
+    return body.get("seed") is None and not any(body.get(field) for field in _ALONE)  # 0 is a seed, too
 
 
 def inputs_to_join(kind: Kind, body: Body) -> int:

@@ -77,6 +77,8 @@ def test_what_may_go_out_together_depends_on_the_server() -> None:
     assert joinable(Kind.EMBEDDING, {"input": ["a"]})
     assert joinable(Kind.COMPLETION, {"prompt": ["a", "b"]})
     assert not joinable(Kind.COMPLETION, {"prompt": "a", "seed": 1})
+    assert not joinable(Kind.COMPLETION, {"prompt": "a", "seed": 0})
+    assert joinable(Kind.COMPLETION, {"prompt": "a", "seed": None})
     assert not joinable(Kind.CHAT, {"messages": []})
     assert inputs_to_join(Kind.EMBEDDING, {"input": ["a", "b"]}) == 2
     assert inputs_to_join(Kind.CHAT, {"messages": []}) == 0
