@@ -13,6 +13,7 @@ from colony.errors import ColonyError, DeadlineExceeded, Unavailable
 from control.commands import (
     bench,
     config,
+    dead_letters,
     demo,
     demo_content,
     demo_monitor,
@@ -42,6 +43,7 @@ COMMANDS = (
     demo_monitor,
     demo_website,
     jobs,
+    dead_letters,
     monitor,
     steer,
     schedule,

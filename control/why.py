@@ -11,6 +11,7 @@ from colony.ledger.sites import MonitorPulse
 from control.why_contracts import JobFacts, Reason
 from control.why_models import why_models
 from workflows.contracts import Progress
+from workflows.monitor_contracts import TEMPLATE as MONITOR
 from workflows.standing import PendingWork
 
 
@@ -48,7 +49,7 @@ def _unanswered(facts: JobFacts) -> Reason:
 
 def _told(view: JobView, progress: Progress, now: float) -> list[Reason]:
     found: list[Reason] = []
-    if progress.paused:
+    if progress.paused and view.template != MONITOR:  # of that its sites tell
         frees = f"colony resume {view.job}"
         found.append(Reason(code="paused", what="the end of a pause", since=progress.paused_since, frees=frees))
     for each in progress.approvals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from temporalio import activity
 
 from colony.contracts import JobState
 from colony.errors import BadInput, NotFound, Permanent
+from colony.jobs import NORMAL_PRIORITY
 from colony.ledger.port import Ledger
 from colony.messaging.port import Messenger
 from colony.sites import MAX_SITES, SiteMemory, SiteRow
@@ -19,6 +20,7 @@ from colony.telemetry.context import kept_trace
 from colony.telemetry.port import OFF, Tracer
 from workflows import monitor_contracts as contracts
 from workflows.activities_notices import NoticeActivities, Poster
+from workflows.attributes import attributes_of
 from workflows.beating import beating
 from workflows.monitor_contracts import (
     CHECK_STEP,
@@ -64,8 +66,15 @@ class MonitorActivities:
         poster: Poster | None = None,
         check_fleet: bool = False,
         tracer: Tracer = OFF,
+        attributes: Collection[str] = (),
+        deployment: str = "",
     ) -> None:
-        """Without `poster` no webhook is called; with `check_fleet` a monitor without agents is refused."""
+        """Without `poster` no webhook is called; with `check_fleet` a monitor without agents is refused.
+
+        `attributes` and `deployment` as in `IoActivities`.
+        """
+        self._attributes = frozenset(attributes)
+        self._deployment = deployment
         self._ledger = ledger
         self._roots = tuple(data_roots)
         self._notices = NoticeActivities(ledger, messenger, poster)
@@ -118,7 +127,16 @@ class MonitorActivities:
         ]
         settings = MonitorSettings(webhook=given.webhook, defaults=defaults_of(given))
         await self._ledger.open_monitor(plan.job, secrets.token_hex(32), settings.model_dump_json().encode(), sites)
-        return MonitorOpened(job=plan.job, sites=count, gap=gap_of(min(spec.interval for spec in specs)))
+        priority = given.priority or NORMAL_PRIORITY
+        steered = plan.model_copy(update={"priority": priority, "tenant": given.tenant})
+        return MonitorOpened(
+            job=plan.job,
+            sites=count,
+            gap=gap_of(min(spec.interval for spec in specs)),
+            priority=priority,
+            tenant=given.tenant,
+            attributes=attributes_of(steered, self._attributes, self._deployment),
+        )
 
     @activity.defn(name=contracts.MONITOR_TICK)
     async def monitor_tick(self, request: MonitorTick) -> TickResult:

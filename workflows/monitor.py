@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exce
 with workflow.unsafe.imports_passed_through():
     from colony.contracts import JobState
     from colony.errors import BadInput, Cancelled, ColonyError, NotFound
+    from colony.jobs import JobPlan
     from workflows import monitor_contracts as contracts
     from workflows import names
     from workflows.contracts import CancelJob, CloseJob, JobResult, Progress, Range
@@ -35,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.monitor_lanes import Lanes
     from workflows.monitor_notices import Publisher, Teller, Telling
     from workflows.monitor_patience import SHORT_SECONDS, Patience, patient_options
+    from workflows.monitor_steered import SteeredMonitor
     from workflows.monitoring import DAY, wake_in
     from workflows.policies import io_options, should_continue_as_new
     from workflows.translate import final, to_colony_error
@@ -49,10 +51,11 @@ _APART = "events-apart"
 
 
 @workflow.defn(name=contracts.TEMPLATE, failure_exception_types=[ColonyError, ValidationError])
-class WebsiteMonitor:
+class WebsiteMonitor(SteeredMonitor):
     """Watches sites until it is cancelled. Its sites, their states and their history are in the ledger."""
 
     def __init__(self) -> None:
+        super().__init__()
         info = workflow.info()
         self._key = info.run_id if info.continued_run_id else info.first_execution_run_id
         self._job: int | None = None
@@ -86,6 +89,8 @@ class WebsiteMonitor:
                 "tasks": self._sites,
                 "batches": 0 if self._lanes is None else len(self._lanes.ranges),
                 "waiting_for": self._trouble(),
+                **self.steering.progress(),
+                "paused": 0 < self._sites == self._paused,
             }
         )
 
@@ -106,14 +111,15 @@ class WebsiteMonitor:
     @workflow.update(name="change_sites")
     async def change_sites(self, change: dict[str, Any]) -> SitesChanged:
         """Add, change, remove, pause or wake sites: see `SiteChange`. Fails with a typed error, changing nothing."""
-        return await self._change(change)
+        return await self.change(change)
 
     @workflow.signal(name=names.VERSIONS_CHANGED)
     def versions_changed(self) -> None:
         """Look up: another version of the workers may be current."""
         self._woken = True
 
-    async def _change(self, change: dict[str, Any]) -> SitesChanged:
+    async def change(self, change: dict[str, Any]) -> SitesChanged:
+        """See `SteeredMonitor`."""
         await workflow.wait_condition(lambda: self._job is not None)
         async with self._lock:
             request = ChangeSites(job=self._opened_job(), change=change, now=_now())
@@ -125,16 +131,6 @@ class WebsiteMonitor:
                 raise final(to_colony_error(error)) from None
         self._gap, self._sites, self._woken = done.gap, done.sites, True
         return done
-
-    @workflow.update(name="pause")
-    async def pause(self, *sites: str) -> SitesChanged:
-        """Look at these sites no more, or at none at all."""
-        return await self._change({"pause": list(sites)} if sites else {"pause_all": True})
-
-    @workflow.update(name="resume")
-    async def resume(self, *sites: str) -> SitesChanged:
-        """Look at these sites again, or at all."""
-        return await self._change({"resume": list(sites)} if sites else {"resume_all": True})
 
     @workflow.update(name="report")
     async def report(self, hours: float = 24.0) -> list[str]:
@@ -157,8 +153,10 @@ class WebsiteMonitor:
         Takes any arguments: a wrong number of them would else leave the workflow running for ever.
         """
         try:
-            job, parts = await self._open(given)
-            self._lanes = Lanes(job, self._key)
+            self.begin_main()
+            plan, parts = await self._open(given)
+            job = plan.job
+            self._lanes = Lanes(plan, self.steering)
             teller = Teller(NoticesOf(job=job, key=self._key, workflow_id=workflow.info().workflow_id))
             publisher = Publisher(job, self._key, self._heard, self._known) if workflow.patched(_APART) else None
             self._telling = Telling(teller, publisher)
@@ -169,7 +167,7 @@ class WebsiteMonitor:
         except (ColonyError, FailureError, asyncio.CancelledError) as error:
             await self._fail(error)
 
-    async def _open(self, given: tuple[Any, ...]) -> tuple[int, tuple[LaneRange, ...]]:
+    async def _open(self, given: tuple[Any, ...]) -> tuple[JobPlan, tuple[LaneRange, ...]]:
         """The job, and the checks that the run before left under way."""
         info = workflow.info()
         resumed = resumed_of(given) if info.continued_run_id else None
@@ -178,11 +176,12 @@ class WebsiteMonitor:
             opened = await self._patience.execute(contracts.OPEN_MONITOR, request, MonitorOpened)
             self._gap, self._sites = opened.gap, opened.sites
             self._daily = Daily(int(_now() // DAY) - 1)
-            return opened.job, ()
+            self.show_attributes(opened.attributes)
+            return self.begin_job(self._key, opened), ()
         self._key, self._tick, self._gap = resumed.key, resumed.tick, resumed.gap
         self._finished, self._daily, self._sites = resumed.finished, Daily(resumed.reported_day), resumed.sites
         self._heard, self._known = resumed.heard, resumed.known
-        return resumed.job, resumed.lanes
+        return self.begin_job(self._key, resumed), resumed.lanes
 
     async def _watch(self, job: int, lanes: Lanes, telling: Telling) -> NoReturn:
         while True:
@@ -208,7 +207,7 @@ class WebsiteMonitor:
                 job=job, tick=self._tick + 1, now=_now(), gap=self._gap, finished=self._finished, free=lanes.free
             )
             last = await workflow.execute_activity(
-                contracts.MONITOR_TICK, request, result_type=TickResult, **patient_options()
+                contracts.MONITOR_TICK, request, result_type=TickResult, **patient_options(self.turn)
             )
         self._tick, self._finished = request.tick, ()
         self._sites, self._paused, self._notices = last.sites, last.paused, last.notices
@@ -249,6 +248,7 @@ class WebsiteMonitor:
                 reported_day=self._daily.reported,
                 heard=heard,
                 known=known,
+                **self.told,
             ),
             initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
         )
@@ -267,10 +267,11 @@ class WebsiteMonitor:
     async def _fail(self, error: BaseException) -> NoReturn:
         """Stop what still runs, close the job, and end the workflow as cancelled or failed."""
         cancelled = is_cancelled_exception(error)
+        self.steering.ending = True
         cause = Cancelled("The job was cancelled.") if cancelled else to_colony_error(error)
         if self._job is not None:
             await unhindered(self._stop(self._job, cause), cut_before=False)
-        if cancelled:
+        if cancelled and not self.steering.cancelled:
             raise error
         raise final(cause) from None
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from colony.contracts import Frozen, Travelling
 from colony.ids import AgentType, Id
-from colony.jobs import StepKind, StepPlan
+from colony.jobs import NORMAL_PRIORITY, StepKind, StepPlan
 from colony.sites import MAX_SITES
 from workflows.contracts import Range
 
@@ -69,6 +69,10 @@ class MonitorInput(Frozen):
     failures: int | None = Field(default=None, ge=1, le=100)
     recoveries: int | None = Field(default=None, ge=1, le=100)
     tell_changes: bool | None = None
+    priority: int | None = Field(default=None, ge=1, le=5)
+    """Of its checks: 1 (first) to 5 (last); 3 when left out."""
+    tenant: str = Field(default="", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
+    """For whom it runs."""
 
 
 class MonitorSettings(Frozen):
@@ -96,6 +100,10 @@ class MonitorOpened(Travelling):
     sites: int
     gap: float
     """Least seconds between two rounds."""
+    priority: int = NORMAL_PRIORITY
+    tenant: str = ""
+    attributes: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Search attributes that the server knows; earlier builds set none."""
 
 
 class LaneRange(Range):
@@ -252,3 +260,6 @@ class MonitorResume(Travelling):
     """Number of the last event the bus has; None from earlier builds."""
     known: int = 0
     """Number of the last event there is."""
+    priority: int = NORMAL_PRIORITY
+    tenant: str = ""
+    attributes: dict[str, Any] = Field(default_factory=dict[str, Any])

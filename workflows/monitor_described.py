@@ -34,4 +34,4 @@ INPUTS: Final[Mapping[str, InputConfig]] = {
     "recoveries": _of_site("recoveries", "integer", "better checks in a row before it counts as better"),
     "tell_changes": _of_site("tell_changes", "boolean", "whether a change of the content is an event"),
 }
-"""See `workflows.monitor_contracts.MonitorInput`; sites or a source are needed."""
+"""See `workflows.monitor_contracts.MonitorInput`, beside what every job may be given; sites or a source are needed."""

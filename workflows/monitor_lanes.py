@@ -10,10 +10,12 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from colony.contracts import BatchReport, BatchRequest
     from colony.errors import Cancelled
+    from colony.jobs import JobPlan
     from workflows import names
     from workflows.contracts import Range
     from workflows.monitor_contracts import CHECK_STEP, LaneRange
     from workflows.policies import dispatch_options, leave_delay
+    from workflows.steering import Steering
     from workflows.translate import to_colony_error
 
 LANES = (0, 1)
@@ -26,9 +28,10 @@ _ATTEMPTS = 3
 class Lanes:
     """The checks of one monitor that are under way."""
 
-    def __init__(self, job: int, key: str) -> None:
-        self._job = job
-        self._key = key
+    def __init__(self, plan: JobPlan, steering: Steering) -> None:
+        """`steering` says the priority of checks from now on."""
+        self._plan = plan
+        self._steering = steering
         self._running: dict[int, tuple[asyncio.Task[None], LaneRange]] = {}
         self.trouble = ""
         """Why checks could not be made lately; empty when they can."""
@@ -68,11 +71,22 @@ class Lanes:
 
     async def _check(self, part: LaneRange) -> None:
         """Have a range of checks made. Checks that cannot be made are left to a later round: that ends no monitor."""
-        request = BatchRequest(job=self._job, key=self._key, step=CHECK_STEP.number, first=part.first, end=part.end)
+        plan = self._plan
         for attempt in range(_ATTEMPTS):
+            priority = self._steering.priority
+            request = BatchRequest(
+                job=plan.job,
+                key=plan.key,
+                step=CHECK_STEP.number,
+                first=part.first,
+                end=part.end,
+                priority=priority,
+                tenant=plan.tenant,
+            )
+            options = dispatch_options(CHECK_STEP, priority, plan.tenant)
             try:
                 report = await workflow.execute_activity(
-                    names.DISPATCH_BATCH, request, result_type=BatchReport, **dispatch_options(CHECK_STEP)
+                    names.DISPATCH_BATCH, request, result_type=BatchReport, **options
                 )
             except ActivityError as error:
                 if is_cancelled_exception(error):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
+from temporalio.common import Priority
 from temporalio.exceptions import ActivityError, RetryState, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -26,11 +27,11 @@ _SEEN_SECONDS = 120.0
 """Seconds until trouble is noted: an activity that is tried again and again by the server tells nobody."""
 
 
-def patient_options() -> dict[str, Any]:
+def patient_options(priority: Priority = Priority.default) -> dict[str, Any]:
     """Options of an activity that is tried again after whatever befalls it."""
     whole = timedelta(seconds=SHORT_SECONDS + _SEEN_SECONDS)
     soon = {"schedule_to_start_timeout": timedelta(seconds=_SEEN_SECONDS), "schedule_to_close_timeout": whole}
-    return {**io_options(SHORT_SECONDS), **soon}
+    return {**io_options(SHORT_SECONDS, priority), **soon}
 
 
 class Patience:

@@ -1,4 +1,4 @@
-"""`colony run · jobs · job · results · cancel · dead-letters`."""
+"""`colony run · jobs · job · results · cancel`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from colony.errors import BadInput, NotFound
 from control.exit import FAILED_JOB
 
 if TYPE_CHECKING:
-    from colony.contracts import DeadMessage, JobState, JobView  # takes a moment to import
+    from colony.contracts import JobState, JobView  # takes a moment to import
     from control.unopened import Unopened, UnopenedState
 
 console = Console()
@@ -36,7 +36,6 @@ def register(app: typer.Typer) -> None:
     app.command("job")(job)
     app.command("results")(results)
     app.command("cancel")(cancel)
-    app.command("dead-letters")(dead_letters)
 
 
 def run(
@@ -201,62 +200,6 @@ def cancel(name: Name) -> None:
         console.print(f"Job {view.workflow_id} {said}.", markup=False, highlight=False, soft_wrap=True)
         return
     console.print(f"Cancel of job {view.job} ({view.workflow_id}) is requested.")
-
-
-def dead_letters(
-    name: Annotated[str, typer.Argument(help="Job; all of them when left out.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
-    messages: Annotated[bool, typer.Option("--messages", help="Durable messages instead of tasks.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List tasks whose last outcome is a failure, or durable messages that failed for good."""
-    from control.session import ledger_here
-
-    if messages:
-        if name:
-            raise BadInput("Messages belong to no job.", remedy="Leave the job out.")
-        _dead_messages(limit, as_json=as_json)
-        return
-
-    async def read() -> list[Any]:
-        async with ledger_here() as ledger:
-            number = (await ledger.job(name)).job if name else None
-            return await ledger.dead_letters(number, limit)
-
-    letters = asyncio.run(read())
-    if as_json:
-        print(json.dumps([letter.model_dump(mode="json") for letter in letters]))  # noqa: T201 -- output
-        return
-    table = Table("job", "step", "seq", "agent", "error", "message", box=None)
-    for letter in letters:
-        where = (str(letter.job), str(letter.step), str(letter.seq))
-        table.add_row(*where, letter.agent_id, letter.error, letter.message[:60])
-    console.print(table if letters else "No dead letters.")
-
-
-def _dead_messages(limit: int, *, as_json: bool) -> None:
-    from control.session import ledger_here
-
-    async def read() -> list[DeadMessage]:
-        async with ledger_here() as ledger:
-            return await ledger.dead_messages(limit)
-
-    dead = asyncio.run(read())
-    if as_json:
-        print(json.dumps([one.model_dump(mode="json") for one in dead]))  # noqa: T201 -- output of the command
-        return
-    table = Table("message", "agent", "kind", "from", "error", "reason", box=None)
-    for one in dead:
-        message = one.message
-        table.add_row(
-            escape(message.message_id[:36]),
-            message.agent_id,
-            message.kind,
-            escape(message.sender[:40]),
-            escape(one.error),
-            escape(one.reason[:60]),
-        )
-    console.print(table if dead else "No dead messages.")
 
 
 def _input(source: str, input_json: str) -> Any:

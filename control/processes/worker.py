@@ -119,6 +119,7 @@ async def main() -> None:
         client = await enter_when_available(
             stack, "temporal", lambda: connect(temporal, interceptors=tracing.interceptors)
         )
+        attributes, deployment = await search_attributes(client), Path(endpoints.folder).name
         activities = IoActivities(
             ledger=ledger,
             config=config,
@@ -126,8 +127,8 @@ async def main() -> None:
             data_roots=data_roots(endpoints, config),
             fleet=ledger,
             dispatching=lambda: ledger.is_led(LEADER),
-            attributes=await search_attributes(client),
-            deployment=Path(endpoints.folder).name,
+            attributes=attributes,
+            deployment=deployment,
             tracer=tracing.tracer,
         )
         poster = await stack.enter_async_context(open_fetcher(config.fetch))
@@ -138,6 +139,8 @@ async def main() -> None:
             poster=poster,
             check_fleet=True,
             tracer=tracing.tracer,
+            attributes=attributes,
+            deployment=deployment,
         )
         owner = await stack.enter_async_context(task_owner())
         owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")

@@ -42,7 +42,17 @@ class Colony:
     folder: Path
 
 
-async def keep_history(here: Colony, workflow_id: str, name: str) -> None:
+class Recordable(Protocol):
+    """Where jobs run whose histories can be kept."""
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+
+async def keep_history(here: Recordable, workflow_id: str, name: str) -> None:
     """Write the history of a job into the folder COLONY_RECORD_HISTORIES names: how golden histories are renewed."""
     folder = os.environ.get("COLONY_RECORD_HISTORIES")
     if not folder:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from colony.config.templates import RESERVED
 from colony.errors import BadInput, NotFound
 from control.cli import build_app
 from workflows.monitor_contracts import MonitorInput, SiteInput
@@ -68,7 +69,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_the_monitor_is_listed_and_checked_and_refused_as_a_call(tmp_path: Path) -> None:
     listed = json.loads(invoke("templates", "--json").output)["website_monitor"]
-    assert set(listed["inputs"]) == set(MonitorInput.model_fields)
+    assert set(listed["inputs"]) == set(MonitorInput.model_fields) - RESERVED | {"source"}
     site = SiteInput(url="http://a.example/")
     assert set(listed["inputs"]) - {"sites", "source", "webhook"} <= set(site.model_dump())
     assert "interval: number (default 60.0)" in invoke("templates").output

@@ -40,6 +40,7 @@ def test_histories_are_there() -> None:
         "cut_while_closing_fails",
         "cut_while_closing_whole",
         "website_monitor",
+        "monitor_signals",
         "content_creation_newsroom",
     }
 
