@@ -88,7 +88,7 @@ def _unrolled(
 
 
 def check_size(request: OpenJob, template: Id, steps: Sequence[StepPlan], source: SourcePin | None) -> None:
-    """Raise `BadInput` for a plan too large to travel through a history, before anything is written."""
+    """Raise `BadInput` for a plan too large or too odd to travel through a history, before anything is written."""
     plan = JobPlan(
         job=2**63,
         key=request.key,
@@ -97,7 +97,10 @@ def check_size(request: OpenJob, template: Id, steps: Sequence[StepPlan], source
         steps=tuple(steps),
         source=source,
     )
-    size = len(plan.model_dump_json().encode())
+    try:
+        size = len(plan.model_dump_json().encode())
+    except ValueError as error:  # half a surrogate pair in a text, which JSON can name and UTF-8 cannot hold
+        raise BadInput(f"The steps of the job are no JSON: {str(error)[:200]}.", remedy="Look at its inputs.") from None
     if size > MAX_INPUT:
         raise BadInput(
             f"The plan of the job has {size:,} bytes; at most {MAX_INPUT:,} are allowed.",

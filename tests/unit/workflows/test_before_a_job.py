@@ -183,3 +183,13 @@ async def test_templates_that_call_one_another_a_thousand_ways_are_looked_at_onc
         for depth in range(5)
     }
     assert await Door(**ways, t5=template("")).open("t0")
+
+
+@pytest.mark.parametrize("odd", ["\ud800", ["\udfff"], {"a": {"\ud800": 1}}])
+async def test_a_text_that_no_plan_can_hold_is_refused(odd: Any) -> None:
+    work = "- {name: work, over: load, agent: probe, action: noop, parameters: {about: {$input: given}}}"
+    kind = {str: "string", list: "list", dict: "object"}[type(odd)]
+    door = Door(work=template(work, f"{{given: {{type: {kind}}}}}"))
+    with pytest.raises(BadInput, match="no JSON"):
+        await door.open("work", given=odd)
+    assert (await door.ledger.job("key-work")).state is JobState.FAILED
