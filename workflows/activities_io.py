@@ -12,14 +12,14 @@ from temporalio import activity
 
 from colony.config.model import Config
 from colony.contracts import JobState, StepLoad
-from colony.errors import ColonyError, Permanent
-from colony.ids import Id, event_subject
+from colony.errors import Permanent
+from colony.ids import Id
 from colony.jobs import NORMAL_PRIORITY, JobPlan
 from colony.ledger.histories import HistoryLedger
 from colony.ledger.llm import LlmLedger
 from colony.ledger.port import FleetLedger, JobLedger
 from colony.lifecycle import task_owner
-from colony.messaging.port import Envelope, Messenger
+from colony.messaging.port import Messenger
 from colony.telemetry.context import kept_trace
 from colony.telemetry.port import OFF, Tracer
 from workflows import names
@@ -39,6 +39,7 @@ from workflows.contracts import (
 from workflows.given_rows import resolved_paths
 from workflows.inline import INLINE, split_template
 from workflows.inputs import parse_input
+from workflows.job_events import JobEvents
 from workflows.loading import load_tasks_of
 from workflows.opening import (
     check_actions,
@@ -58,7 +59,6 @@ from workflows.templates import templates_of
 from workflows.values import value_at
 
 _BEAT_SECONDS = 2.0
-_TELL_SECONDS = 2.0
 _LOOKS = 10
 _LOOK_SECONDS = 3.0
 _NO_REQUEST: Mapping[str, Any] = {}
@@ -100,7 +100,7 @@ class IoActivities:
         self._fleet = fleet
         self._templates = templates_of(config)
         self._roots = tuple(data_roots)
-        self._messenger = messenger
+        self._events = JobEvents(ledger, messenger)
         self._tracer = tracer
 
     @property
@@ -122,10 +122,12 @@ class IoActivities:
         """Validate the input and write the job row. Raises `BadInput`, `NotFound`; a refused job has a row too."""
         async with _beating():
             try:
-                return await self._opened(request)
+                plan = await self._opened(request)
             except Permanent as error:
                 await self._note_refused(request, error)
                 raise
+            await self._events.opened(plan)
+            return plan
 
     async def _opened(self, request: OpenJob) -> JobPlan:
         check_depth(request)
@@ -202,6 +204,7 @@ class IoActivities:
                 request.key, request.workflow_id, Id(request.template), (), None, _NO_REQUEST, trace=self._trace()
             )
             await self._ledger.close_job(plan.job, JobState.FAILED, str(error)[:1000])
+            await self._events.closed(plan.job)
         except Permanent as unfit:  # such as a template whose name can be no id
             activity.logger.info("a refused job has no row: %s", unfit)
 
@@ -243,20 +246,14 @@ class IoActivities:
         """Mark the job as to be cancelled and tell the hosts. The mark is the truth, the event only makes it quick."""
         async with _beating():
             await self._ledger.request_cancel(request.job)
-            if self._messenger is None:
-                return
-            fact = Envelope(kind="cancel", payload={"job": request.job, "key": request.key})
-            try:
-                async with asyncio.timeout(_TELL_SECONDS):
-                    await self._messenger.tell(event_subject("cancel", request.key), fact)
-            except (ColonyError, TimeoutError) as error:
-                activity.logger.info("cancel event not sent, hosts read the mark instead: %s", error)
+            await self._events.cancelling(request.job, request.key)
 
     @activity.defn(name=names.CLOSE_JOB)
     async def close_job(self, request: CloseJob) -> None:
         """Close the job; once closed it stays as it is."""
         async with _beating():
             await self._ledger.close_job(request.job, request.state, request.reason)
+            await self._events.closed(request.job)
 
     @activity.defn(name=names.DISPATCHER_LIVES)
     async def dispatcher_lives(self) -> bool:

@@ -12,7 +12,7 @@ from temporalio import activity
 
 from colony.contracts import JobState
 from colony.errors import BadInput, NotFound, Permanent
-from colony.jobs import NORMAL_PRIORITY
+from colony.jobs import NORMAL_PRIORITY, JobPlan
 from colony.ledger.port import Ledger
 from colony.messaging.port import Messenger
 from colony.sites import MAX_SITES, SiteMemory, SiteRow
@@ -22,6 +22,7 @@ from workflows import monitor_contracts as contracts
 from workflows.activities_notices import NoticeActivities, Poster
 from workflows.attributes import attributes_of
 from workflows.beating import beating
+from workflows.job_events import JobEvents
 from workflows.monitor_contracts import (
     CHECK_STEP,
     ChangeSites,
@@ -77,6 +78,7 @@ class MonitorActivities:
         self._deployment = deployment
         self._ledger = ledger
         self._roots = tuple(data_roots)
+        self._events = JobEvents(ledger, messenger)
         self._notices = NoticeActivities(ledger, messenger, poster)
         self._check_fleet = check_fleet
         self._tracer = tracer
@@ -97,16 +99,19 @@ class MonitorActivities:
         """Validate the input, write the job and its sites. Raises `BadInput`; a refused monitor has a row too."""
         try:
             async with beating(_LONGEST):
-                return await self._opened(request)
+                opened, plan = await self._opened(request)
         except Permanent as error:
             trace = kept_trace(self._tracer.current())
             plan = await self._ledger.open_job(
                 request.key, request.workflow_id, contracts.TEMPLATE, (), None, _NOTHING, trace=trace
             )
             await self._ledger.close_job(plan.job, JobState.FAILED, str(error)[:1000])
+            await self._events.closed(plan.job)
             raise
+        await self._events.opened(plan)
+        return opened
 
-    async def _opened(self, request: OpenMonitor) -> MonitorOpened:
+    async def _opened(self, request: OpenMonitor) -> tuple[MonitorOpened, JobPlan]:
         given = parse(MonitorInput, request.input)
         specs = await asyncio.to_thread(sites_of, given, self._roots)
         if self._check_fleet:
@@ -129,7 +134,7 @@ class MonitorActivities:
         await self._ledger.open_monitor(plan.job, secrets.token_hex(32), settings.model_dump_json().encode(), sites)
         priority = given.priority or NORMAL_PRIORITY
         steered = plan.model_copy(update={"priority": priority, "tenant": given.tenant})
-        return MonitorOpened(
+        opened = MonitorOpened(
             job=plan.job,
             sites=count,
             gap=gap_of(min(spec.interval for spec in specs)),
@@ -137,6 +142,7 @@ class MonitorActivities:
             tenant=given.tenant,
             attributes=attributes_of(steered, self._attributes, self._deployment),
         )
+        return opened, steered
 
     @activity.defn(name=contracts.MONITOR_TICK)
     async def monitor_tick(self, request: MonitorTick) -> TickResult:

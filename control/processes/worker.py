@@ -35,6 +35,7 @@ from workflows.builds import deployment_of
 from workflows.client import connect
 from workflows.closing import OrphanCloser
 from workflows.coded import load_workflow_classes
+from workflows.job_events import JobEvents
 from workflows.promotion import Leaver, Promoter, Rounds
 from workflows.worker import io_worker, run_workers, workflow_worker
 
@@ -44,7 +45,7 @@ CLOSE_EVERY = 10.0
 """Seconds between two looks for jobs whose workflow was terminated."""
 
 
-async def close_orphans(client: Client, ledger: Ledger) -> None:
+async def close_orphans(client: Client, ledger: Ledger, events: JobEvents) -> None:
     """Close the rows of jobs whose workflow is closed or gone, for ever."""
     closer = OrphanCloser(client, ledger)
     while True:
@@ -56,6 +57,8 @@ async def close_orphans(client: Client, ledger: Ledger) -> None:
         else:
             if closed:
                 _log.info("orphaned jobs closed", jobs=closed)
+            for job in closed:
+                await events.closed(job)
 
 
 async def search_attributes(client: Client) -> frozenset[str]:
@@ -143,7 +146,7 @@ async def main() -> None:
             deployment=deployment,
         )
         owner = await stack.enter_async_context(task_owner())
-        owner.start(close_orphans(client, ledger), name="close-orphaned-jobs")
+        owner.start(close_orphans(client, ledger, JobEvents(ledger, messenger)), name="close-orphaned-jobs")
         owner.start(retain(ledger, config.ledger, config.memory), name="retention")
         coded = load_workflow_classes(config.workflow_classes, config.fleet.packages)
         version = deployment_of(config, coded)
