@@ -88,3 +88,31 @@ def test_a_job_that_asks_a_person_is_paused_resumed_and_approved(full_stack: Run
     full_stack.colony("job", name)
     assert json.loads(full_stack.colony("job", name, "--json").stdout)["state"] == "done"
     assert full_stack.colony("pause", name, check=False).returncode == 2
+
+
+def test_what_failed_is_listed_and_a_plain_retry_does_it(full_stack: RunningStack) -> None:
+    name, late = f"failing-{uuid.uuid4().hex[:6]}", full_stack.folder / f"late-{uuid.uuid4().hex[:6]}.txt"
+    there = late.with_name(f"there-{late.name}")
+    there.write_text("The battery lasts for days.", encoding="utf-8")
+    rows = [{"query": "battery", "files": [str(there)]}, {"query": "battery", "files": [str(late)]}]
+    steps = [
+        {"name": "load", "kind": "load", "rows": rows},
+        {"name": "look", "over": "load", "agent": "research", "action": "search", "error_budget": 0.5},
+    ]
+    full_stack.colony("run", INLINE, "--input", json.dumps({"template": {"steps": steps}}), "--id", name)
+    view = json.loads(full_stack.colony("job", name, "--json").stdout)
+    assert (view["state"], view["steps"][-1]["failed"]) == ("done", 1), view
+    (letter,) = json.loads(full_stack.colony("dead-letters", name, "--json").stdout)
+    assert (letter["job"], letter["step"], letter["seq"]) == (view["job"], 1, 1)
+    assert letter["agent_id"].startswith("research-")
+    assert letter["error"]
+    assert late.name in letter["message"]
+    assert json.loads(full_stack.colony("dead-letters", name, "--after", f"{view['job']}.1.1", "--json").stdout) == []
+    late.write_text("The battery is empty.", encoding="utf-8")
+    again = json.loads(full_stack.colony("retry", name, "--json").stdout)
+    assert (again["retry_of"], again["step"], again["tasks"]) == (view["job"], "look", 1)
+    full_stack.colony("job", str(again["job"]))
+    done = json.loads(full_stack.colony("job", str(again["job"]), "--json").stdout)
+    assert (done["state"], done["steps"][-1]["ok"], done["steps"][-1]["failed"]) == ("done", 2, 0), done
+    assert json.loads(full_stack.colony("dead-letters", str(again["job"]), "--json").stdout) == []
+    assert full_stack.colony("retry", name, check=False).returncode == 2
