@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import Priority
-from temporalio.exceptions import ActivityError, RetryState, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from workflows.monitoring import pause_after
     from workflows.policies import io_options
-    from workflows.translate import to_colony_error
+    from workflows.translate import never_passes, to_colony_error
 
 Answer = TypeVar("Answer")
 
@@ -58,7 +58,7 @@ class Patience:
 
         Raises it when waiting does not help: the job is cancelled, or the activity says that it never will succeed.
         """
-        for_ever = error.retry_state is RetryState.NON_RETRYABLE_FAILURE and not self._stubborn
+        for_ever = never_passes(error) and not self._stubborn
         if is_cancelled_exception(error) or for_ever or not workflow.patched(PATCH):
             raise error
         self._failures += 1

@@ -61,7 +61,15 @@ def never_started(error: ActivityError) -> bool:
 
 def ran_out_of_time(error: ActivityError) -> bool:
     """Whether the activity was given up since its attempts took too long, waiting between and before them included."""
-    return error.retry_state is RetryState.TIMEOUT
+    cause = error.__cause__
+    whole = isinstance(cause, failures.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_CLOSE
+    return whole or error.retry_state is RetryState.TIMEOUT  # older servers say of the first that it is not retryable
+
+
+def never_passes(error: ActivityError) -> bool:
+    """Whether the activity says of its error that trying again is in vain; older servers say it of time-outs, too."""
+    timed_out = isinstance(error.__cause__, failures.TimeoutError)
+    return error.retry_state is RetryState.NON_RETRYABLE_FAILURE and not timed_out
 
 
 def _of_activity(error: ActivityError) -> ColonyError:
