@@ -221,10 +221,12 @@ class MonitorActivities:
 
     @activity.defn(name=contracts.REPORT_MONITOR)
     async def report_monitor(self, request: ReportMonitor) -> list[str]:
-        """Write the report over a stretch of time; the names of its artifacts."""
+        """Write the report over a stretch of time; the names of its artifacts, none of a job closed meanwhile."""
         async with beating(_LONGEST):
             artifacts = await monitor_artifacts(self._ledger, request)
-            await self._ledger.put_artifacts(request.job, artifacts)
+            if not await self._ledger.put_artifacts(request.job, artifacts):
+                activity.logger.info("job %d is closed: no report is kept", request.job)
+                return []
         return [artifact.name for artifact in artifacts]
 
 
