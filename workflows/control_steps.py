@@ -24,6 +24,9 @@ with workflow.unsafe.imports_passed_through():
 
 PARENT_MEMO = "colony_parent"
 
+_BEFORE = "priority-before-the-start"
+"""Histories of earlier builds, whose called jobs did not hear of a priority that changed during their start."""
+
 
 class Show(Protocol):
     """Says what the job does."""
@@ -147,10 +150,13 @@ class ControlSteps:
         if call is None:
             raise BadInput(f"Step {step.name!r} does not say what to call.")
         given = {**call.input, **await self.values(step.reads)}
+        priority = self._steering.priority
         handle = await self._started(step, call, given)
+        if priority != self._steering.priority and not workflow.patched(_BEFORE):
+            priority = self._steering.priority
         self._show("calling", step, f"job {handle.id} of template {call.template}")
         try:
-            result = await followed(handle, self._steering, self._steering.priority)
+            result = await followed(handle, self._steering, priority)
         except FailureError as error:
             if call.on_failure == "fail" and is_cancelled_exception(error):
                 raise Cancelled(f"Step {step.name}: the job {handle.id} was cancelled.") from None
