@@ -27,6 +27,9 @@ class UnopenedState(StrEnum):
     """Kept; the workflow engine has not confirmed it."""
     OPENING = "opening"
     """Started; no worker has opened it yet."""
+    RUNNING = "running"
+    """A workflow in code, which never has a row."""
+    DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -57,7 +60,7 @@ class Unopened(Frozen):
     @property
     def ended(self) -> bool:
         """Whether it never will have a row."""
-        return self.state in (UnopenedState.FAILED, UnopenedState.CANCELLED)
+        return self.state in (UnopenedState.DONE, UnopenedState.FAILED, UnopenedState.CANCELLED)
 
     def as_job(self) -> dict[str, Any]:
         """The fields a `JobView` has, as JSON; `job` is null."""
@@ -143,6 +146,9 @@ def why_unopened(found: Unopened) -> Reason:
     if found.state is UnopenedState.OPENING:
         what, frees = "a worker to open it", "see `colony status` and `colony logs worker`"
         return Reason(code="worker", what=what, since=found.accepted_at, frees=frees)
+    if found.state is UnopenedState.RUNNING:
+        what = "its code, or what that started: jobs, a timer, a person; the query `progress` says more"
+        return Reason(code="working", what=what, since=found.accepted_at, frees="see `colony jobs`")
     return Reason(code="ended", what=f"nothing: it is {found.state.value}{found.reason and f' ({found.reason})'}")
 
 

@@ -18,18 +18,20 @@ from colony.errors import BadInput, ColonyError, NotFound
 from colony.ledger.port import Ledger
 from colony.llm.gateway_client import open_gateway
 from control import session
+from control.coded import find_rowless
 from control.llm_state import LlmView
 from control.settings import load_settings, temporal_of
-from control.unopened import Unopened, find_unopened, why_unopened
+from control.unopened import Unopened, why_unopened
 from control.why import why_job, why_task
 from control.why_contracts import JobFacts, Reason
 from ray_app.reconciler import LEADER
 from workflows.client import connect, job_progress
 from workflows.contracts import Progress
-from workflows.engine import TemporalEngine, reached
+from workflows.engine import SeenWorkflow, TemporalEngine, reached
 from workflows.monitor_contracts import TEMPLATE as MONITOR
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE
 from workflows.standing import PendingWork, QueueDepth, pending_work, queue_depth
+from workflows.startable import coded_names
 from workflows.versions import absent_version
 
 _SECONDS = 5.0
@@ -55,6 +57,19 @@ class Asked:
     """Name of the Worker Deployment."""
     versioning: bool = True
     """Whether workers carry a version."""
+    coded: frozenset[str] = frozenset()
+    """Types of workflows in code."""
+
+
+class _Described(NamedTuple):
+    """Describes workflows over a connection of its own."""
+
+    asked: Asked
+
+    async def describe(self, workflow_id: str) -> SeenWorkflow:
+        """See `JobEngine`."""
+        async with self.asked.temporal() as client:
+            return await TemporalEngine(client).describe(workflow_id)
 
 
 def asked_here() -> Asked:
@@ -67,6 +82,7 @@ def asked_here() -> Asked:
         endpoints.gateway,
         config.temporal.deployment,
         config.temporal.versioning,
+        coded_names(config),
     )
 
 
@@ -110,13 +126,16 @@ async def _unopened(ledger: Ledger, asked: Asked, name: str) -> tuple[Unopened, 
         async with asked.temporal() as client:
             return await TemporalEngine(client).failure(workflow_id)
 
+    async def find(wanted: str) -> Unopened:
+        return await find_rowless(ledger, _Described(asked), failure, asked.coded, wanted)
+
     try:
-        return await find_unopened(ledger, failure, name), ""
+        return await find(name), ""
     except NotFound:
         job, *task = name.rsplit("/", 2)
         if len(task) != len(("step", "seq")):
             raise
-        return await find_unopened(ledger, failure, job), "/".join(task)
+        return await find(job), "/".join(task)
 
 
 def _place(view: JobView, task: str) -> tuple[int, str, int]:

@@ -182,8 +182,11 @@ class CodedJob(Steered):
     @workflow.query(name="progress")
     def progress(self) -> dict[str, Any]:
         """What it was told and what it waits for."""
-        pending = self.steering.pending
+        pending, info = self.steering.pending, workflow.info()
         return {
+            "template": info.workflow_type,
+            "key": info.first_execution_run_id,
+            "phase": "running" if pending is None else "approving",
             "paused": self.steering.paused,
             "priority": self.steering.priority,
             "approvals": [] if pending is None else [pending.model_dump(mode="json")],

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio.client import (
     Client,
     Interceptor,
@@ -164,9 +165,12 @@ async def update_job(client: Client, workflow_id: str, update: str, *arguments: 
 async def job_progress(client: Client, workflow_id: str) -> Progress:
     """Where a job stands; also of ended jobs, while a worker runs. Raises `NotFound`, `Unavailable`."""
     with _translated(workflow_id):
-        return await client.get_workflow_handle(workflow_id).query(
-            "progress", result_type=Progress, rpc_timeout=timedelta(seconds=_RPC_SECONDS)
-        )
+        try:
+            return await client.get_workflow_handle(workflow_id).query(
+                "progress", result_type=Progress, rpc_timeout=timedelta(seconds=_RPC_SECONDS)
+            )
+        except ValidationError:  # a workflow in code may have a query of that name that says anything
+            raise Unavailable(f"Job {workflow_id[:200]!r} does not say where it stands as jobs do.") from None
 
 
 @contextmanager

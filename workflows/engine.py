@@ -7,11 +7,12 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from colony.contracts import JobState
 from colony.errors import AlreadyExists, ColonyError, DeadlineExceeded, NotFound, Unavailable
 from workflows.client import await_job, cancel_job, job_progress, start_job, update_job
 from workflows.contracts import Progress
@@ -31,6 +32,27 @@ _BAD_ENDS: Final = frozenset(
         WorkflowExecutionStatus.TIMED_OUT,
     }
 )
+
+
+_STATES: Final = {
+    WorkflowExecutionStatus.COMPLETED: JobState.DONE,
+    WorkflowExecutionStatus.FAILED: JobState.FAILED,
+    WorkflowExecutionStatus.TIMED_OUT: JobState.FAILED,
+    WorkflowExecutionStatus.CANCELED: JobState.CANCELLED,
+    WorkflowExecutionStatus.TERMINATED: JobState.CANCELLED,
+}
+
+
+class SeenWorkflow(NamedTuple):
+    """A workflow as the engine describes it."""
+
+    template: str
+    """Its type."""
+    key: str
+    """First execution run id."""
+    state: JobState
+    opened_at: float
+    """Wall-clock seconds: when its present run began."""
 
 
 class JobEngine(Protocol):
@@ -56,6 +78,10 @@ class JobEngine(Protocol):
 
     async def failure(self, workflow_id: str) -> ColonyError | None:
         """The error a job ended with; None while it runs and when it ended well. Raises `NotFound`."""
+        ...
+
+    async def describe(self, workflow_id: str) -> SeenWorkflow:
+        """What the engine knows of a workflow, whether it is a job or not. Raises `NotFound`."""
         ...
 
     async def progress(self, workflow_id: str) -> Progress:
@@ -109,6 +135,17 @@ class TemporalEngine:
             except ColonyError as error:
                 return error
         return None
+
+    async def describe(self, workflow_id: str) -> SeenWorkflow:
+        """See `JobEngine`."""
+        with reached():
+            found = await self._described(workflow_id)
+        return SeenWorkflow(
+            template=found.workflow_type,
+            key=found.raw_description.workflow_execution_info.first_run_id or found.run_id,
+            state=JobState.RUNNING if found.status is None else _STATES.get(found.status, JobState.RUNNING),
+            opened_at=found.start_time.timestamp(),
+        )
 
     async def progress(self, workflow_id: str) -> Progress:
         """See `JobEngine`."""

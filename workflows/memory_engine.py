@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from colony.contracts import JobState
 from colony.errors import AlreadyExists, BadInput, Cancelled, ColonyError, NotFound, Unavailable
 from colony.jobs import NORMAL_PRIORITY
 from workflows.contracts import PendingApproval, Progress
+from workflows.engine import SeenWorkflow
 
 
 @dataclass
@@ -20,6 +23,7 @@ class MemoryJob:
     given: dict[str, Any]
     key: str
     mark: str
+    opened_at: float = field(default_factory=time.time)
     ended: bool = False
     failure: ColonyError | None = None
     updates: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list[tuple[str, tuple[Any, ...]]])
@@ -65,6 +69,18 @@ class MemoryEngine:
         if job is None:
             raise NotFound("The engine knows no such job.")
         return job.failure
+
+    async def describe(self, workflow_id: str) -> SeenWorkflow:
+        """See `JobEngine`."""
+        self._reach()
+        job = self.jobs.get(workflow_id)
+        if job is None:
+            raise NotFound("The engine knows no such job.")
+        state = JobState.RUNNING
+        if job.ended:
+            state = JobState.CANCELLED if isinstance(job.failure, Cancelled) else JobState.FAILED
+            state = JobState.DONE if job.failure is None else state
+        return SeenWorkflow(template=job.template, key=job.key, state=state, opened_at=job.opened_at)
 
     async def progress(self, workflow_id: str) -> Progress:
         """See `JobEngine`."""

@@ -58,6 +58,13 @@ def startable_named(name: str, config: Config) -> Startable:
     return known[name]
 
 
+def coded_names(config: Config) -> frozenset[str]:
+    """Types of workflows in code: their jobs have no row in the ledger. Imports as `startable` does."""
+    if not config.workflow_classes:
+        return frozenset()
+    return frozenset(each.name for each in _coded(config)) - {MONITOR}
+
+
 def unknown_name(name: str, known: Mapping[str, Startable]) -> NotFound:
     """The error for a name that nothing has."""
     return NotFound(f"There is no template {name[:80]!r}.", remedy=f"There are: {', '.join(sorted(known))}.")

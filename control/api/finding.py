@@ -11,8 +11,10 @@ from colony.errors import ColonyError, NotFound
 from colony.ledger.submissions import Submission
 from control.api.models import JobAnswer, JobNow, JobStatus
 from control.api.parts import Parts
-from control.unopened import Unopened, find_unopened, unopened_of
+from control.coded import find_rowless
+from control.unopened import Unopened, unopened_of
 from ray_app.gateway.api.fields import RequestRefused
+from workflows.startable import coded_names
 
 Name = Annotated[str, Path(min_length=1, max_length=200, description="Workflow id, number or key of the job.")]
 
@@ -56,12 +58,17 @@ async def find_job(parts: Parts, name: str) -> JobAnswer:
     try:
         return of_view(await parts.ledger.job(name))
     except NotFound:
-        return of_unopened(await find_unopened(parts.ledger, parts.engine.failure, name))
+        return of_unopened(await find_without_row(parts, name))
+
+
+async def find_without_row(parts: Parts, name: str) -> Unopened:
+    """The same for one that has no row. Raises `NotFound`."""
+    return await find_rowless(parts.ledger, parts.engine, parts.engine.failure, coded_names(parts.config), name)
 
 
 async def now_of(parts: Parts, found: JobAnswer) -> JobNow | None:
     """What a running job says of itself; None for others, and while no worker answers within a second."""
-    if found.job is None or found.state is not JobStatus.RUNNING:
+    if found.state is not JobStatus.RUNNING:
         return None
     try:
         told = await parts.engine.progress(found.id)

@@ -11,7 +11,16 @@ from starlette.responses import StreamingResponse
 from colony.errors import AlreadyExists, NotFound, Transient
 from colony.ledger.submissions import Submission, SubmissionState
 from control.api import paging
-from control.api.finding import Name, find_job, find_running, now_of, of_submission, of_unopened, of_view
+from control.api.finding import (
+    Name,
+    find_job,
+    find_running,
+    find_without_row,
+    now_of,
+    of_submission,
+    of_unopened,
+    of_view,
+)
 from control.api.models import (
     Decide,
     JobAnswer,
@@ -26,11 +35,12 @@ from control.api.problems import documented
 from control.api.retry_models import RetriedJob, RetryJob
 from control.api.streams import Streams
 from control.api.submissions import judged, refusal, submission_of, submission_of_retry
+from control.coded import told_by_engine
 from control.retrying import Retrial, retrial, retried_already
-from control.unopened import cancel_unopened, find_unopened, unopened_jobs, why_unopened
+from control.unopened import cancel_unopened, unopened_jobs, why_unopened
 from control.why_facts import explained
 from ray_app.gateway.api.fields import RequestRefused
-from workflows.startable import startable
+from workflows.startable import coded_names, startable
 
 START_SECONDS: Final = 2.0
 """Longest wait for the workflow engine before a job is answered as accepted."""
@@ -140,7 +150,7 @@ class JobRoutes:
         """What a job or a task waits for, since when, and what would free it."""
         found = await find_job(self._parts, name)
         if found.job is None:
-            waits = await find_unopened(self._parts.ledger, self._parts.engine.failure, found.id)
+            waits = await find_without_row(self._parts, found.id)
             return WhyAnswer(id=found.id, state=of_unopened(waits).state, reasons=(why_unopened(waits),))
         answered = await explained(
             self._parts.ledger, self._parts.asked, f"{found.job}/{task}" if task else str(found.job)
@@ -181,7 +191,9 @@ class JobRoutes:
         items: list[JobAnswer] = []
         if kind == paging.WAITING:
             waiting, last = await unopened_jobs(ledger, self._parts.engine.failure, limit, before=before)
-            items = [of_unopened(one) for one in waiting]
+            coded = coded_names(self._parts.config)
+            known = await asyncio.gather(*(told_by_engine(self._parts.engine, coded, one) for one in waiting))
+            items = [of_unopened(one) for one in known]
             if last is not None:
                 return JobPage(items=tuple(items), next=f"{paging.WAITING}{last}")
             before = None
@@ -208,7 +220,7 @@ class JobRoutes:
         found = await find_running(self._parts, name)
         engine = self._parts.engine
         if found.job is None:
-            waits = await find_unopened(self._parts.ledger, engine.failure, found.id)
+            waits = await find_without_row(self._parts, found.id)
             await cancel_unopened(self._parts.ledger, engine.cancel, waits)
             return await find_job(self._parts, found.id)
         await engine.cancel(found.id)

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from colony.config.endpoints import TemporalEndpoint
+from colony.contracts import JobState
 from colony.errors import AlreadyExists, BadInput, NotFound, Unavailable
 from tests.servers.temporal import free_port, temporal_server
 from workflows.client import connect_later
@@ -65,8 +66,13 @@ async def test_an_id_nobody_can_print_is_refused(engine: JobEngine) -> None:
 async def test_a_running_job_has_no_failure_and_nobody_knows_others(engine: JobEngine, name: str) -> None:
     await engine.start("t", GIVEN, name, "mark")
     assert await engine.failure(name) is None
+    seen = await engine.describe(name)
+    assert (seen.template, seen.state) == ("t", JobState.RUNNING)
+    assert seen.key
     with pytest.raises(NotFound):
         await engine.failure("nobody")
+    with pytest.raises(NotFound):
+        await engine.describe("nobody")
     with pytest.raises(NotFound):
         await engine.cancel("nobody")
     with pytest.raises(NotFound):
@@ -96,6 +102,7 @@ async def test_an_engine_that_is_away_says_so(away: JobEngine) -> None:
         away.cancel("a"),
         away.update("a", "pause"),
         away.failure("a"),
+        away.describe("a"),
         away.progress("a"),
     ):
         with pytest.raises(Unavailable):

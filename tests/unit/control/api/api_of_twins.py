@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from colony.clock import ManualClock
 from colony.config.built_in import BUILT_IN
+from colony.config.model import Config
 from colony.contracts import AgentSpec
 from colony.errors import Unavailable
 from colony.ids import AgentId, AgentType
@@ -55,7 +56,15 @@ async def away() -> AsyncGenerator[Client]:
     yield
 
 
-def twins(*, engine: MemoryEngine | None = None) -> tuple[Parts, MemoryLedger, MemoryEngine, MemoryBus]:
+def configured(coded: Sequence[str]) -> Config:
+    """The built-in configuration with these workflows in code."""
+    fleet = BUILT_IN.fleet.model_copy(update={"packages": ("agents", "examples")})
+    return with_templates(BUILT_IN.model_copy(update={"fleet": fleet, "workflow_classes": tuple(coded)}))
+
+
+def twins(
+    *, engine: MemoryEngine | None = None, coded: Sequence[str] = ()
+) -> tuple[Parts, MemoryLedger, MemoryEngine, MemoryBus]:
     ledger, engine, bus = MemoryLedger(ManualClock()), engine or MemoryEngine(), MemoryBus()
     parts = Parts(
         ledger=ledger,
@@ -63,7 +72,7 @@ def twins(*, engine: MemoryEngine | None = None) -> tuple[Parts, MemoryLedger, M
         outbox=Outbox(ledger, engine),
         messenger=Slot[Messenger]("the bus", MemoryMessenger(bus, role="client")),
         registry=Slot[Registry]("the registry", MemoryRegistry()),
-        config=with_templates(BUILT_IN),
+        config=configured(coded),
         schedules=MemorySchedules(),
         asked=Asked(away, None),
     )
@@ -71,8 +80,8 @@ def twins(*, engine: MemoryEngine | None = None) -> tuple[Parts, MemoryLedger, M
 
 
 @asynccontextmanager
-async def opened(**settings: Any) -> AsyncGenerator[ApiOfTwins]:
-    parts, ledger, engine, bus = twins()
+async def opened(*, coded: Sequence[str] = (), **settings: Any) -> AsyncGenerator[ApiOfTwins]:
+    parts, ledger, engine, bus = twins(coded=coded)
     await ledger.put_agents(
         [AgentSpec(agent_id=AgentId(f"research-{number:05d}"), agent_type=AgentType("research")) for number in range(9)]
         + [AgentSpec(agent_id=AgentId("analysis-00001"), agent_type=AgentType("analysis"))]
