@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any
 
 from colony.config.gateway import BackendConfig, BackendKind, BatchConfig
-from colony.errors import ColonyError, DeadlineExceeded, Overloaded, TruncatedAnswer
+from colony.errors import ColonyError, DeadlineExceeded, Permanent, Transient, TruncatedAnswer, Unavailable, Unreachable
 from colony.ids import Id
 from ray_app.gateway.contracts import BackendCall, BackendLoad, Body, Chunk, Kind, PromptSize, ServedModel
 from ray_app.gateway.joining import inputs_of, join_key, joined, portions, taken_apart, takes_joined
@@ -103,11 +103,19 @@ class BatchedBackend:
         began = clock()
         try:
             parts = taken_apart(calls, await self._inner.answer(joined(calls)))
-        except Overloaded as error:
-            return [error] * len(calls)  # asked one by one it would be more overloaded still
-        except ColonyError:
+        except (Permanent, DeadlineExceeded):
             # One of them may be to blame: the others must not suffer for it.
             return await asyncio.gather(*(self._alone(call, clock() - began) for call in calls))
+        except Unreachable as error:
+            return [error] * len(calls)
+        except Unavailable as error:
+            # The server may fail by one of them or by itself: one call more tells, not one for each.
+            first = await self._alone(calls[0], clock() - began)
+            if isinstance(first, Transient):
+                return [first, *[error] * (len(calls) - 1)]
+            return [first, *await asyncio.gather(*(self._alone(call, clock() - began) for call in calls[1:]))]
+        except ColonyError as error:
+            return [error] * len(calls)  # an overloaded server, asked one by one, would be more overloaded still
         return parts or [TruncatedAnswer("The server did not answer every input.") for _ in calls]
 
     async def _alone(self, call: BackendCall, spent: float) -> Done:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colony.config.gateway import BackendConfig, BatchConfig
-from colony.errors import DeadlineExceeded, ModelRefused, Overloaded
+from colony.errors import DeadlineExceeded, ModelRefused, Overloaded, Unavailable, Unreachable
 from colony.ids import Id
 from ray_app.gateway.backends.scripted import Script, ScriptedBackend
 from ray_app.gateway.batching import BatchedBackend, Done, Many, One, batched, sizes_state
@@ -202,6 +202,36 @@ async def test_an_overloaded_server_is_not_asked_again_one_by_one() -> None:
     found = await beside_another(backend, completion("x"), completion("y"))
     assert [getattr(error, "retry_after", None) for error in found] == [7.0, 7.0]
     assert len(inner.calls) == 2
+
+
+async def test_a_server_that_fails_is_asked_once_more_and_not_by_each() -> None:
+    inner = ScriptedBackend("echo/0", Script(), CONFIG)
+    backend = over(inner)
+    inner.then("the first", *[Unavailable("it broke off")] * 2)
+    calls = [completion(text) for text in "abcdef"]
+    found = await beside_another(backend, *calls)
+    assert [type(error) for error in found] == [Unavailable] * len(calls)
+    assert len(inner.calls) == 3
+
+
+async def test_a_server_that_takes_no_connection_is_not_asked_again() -> None:
+    inner = ScriptedBackend("echo/0", Script(), CONFIG)
+    backend = over(inner)
+    inner.then("the first", Unreachable("nobody is there"))
+    found = await beside_another(backend, completion("x"), completion("y"))
+    assert [type(error) for error in found] == [Unreachable, Unreachable]
+    assert len(inner.calls) == 2
+
+
+async def test_who_makes_a_server_fail_does_so_alone() -> None:
+    def rule(call: BackendCall) -> str | Unavailable:
+        return Unavailable("500") if "bad" in call.body.get("prompt", ()) else "good"
+
+    backend = over(ScriptedBackend("echo/0", Script(answer=rule), CONFIG))
+    good, bad, other = await beside_another(backend, completion("fine"), completion("bad"), completion("too"))
+    assert isinstance(good, dict)
+    assert isinstance(other, dict)
+    assert isinstance(bad, Unavailable)
 
 
 async def test_what_is_asked_again_one_by_one_has_only_the_time_that_is_left() -> None:
