@@ -12,13 +12,13 @@ import structlog
 from colony.clock import Clock
 from colony.errors import Cancelled, ColonyError, Unavailable
 from ray_app.gateway.breaker import Verdict
-from ray_app.gateway.contracts import Ended, Grant
+from ray_app.gateway.contracts import Ended, Grant, Target
 from ray_app.gateway.ends import judge, problem
 from ray_app.gateway.heap import Heap
 from ray_app.gateway.lane import Lane, Request
 from ray_app.gateway.permits import Limits
 from ray_app.gateway.refusals import Refusals, late
-from ray_app.gateway.routing import goes_sooner_elsewhere, route
+from ray_app.gateway.routing import route, sooner_elsewhere
 from ray_app.gateway.slots import Health, Replica
 
 _log = structlog.get_logger(__name__)
@@ -213,11 +213,11 @@ class Dispatch:
         lane.leave(request, served=False)
         lane.breaker(request.target.model).leave(request.given, Verdict.NOTHING, self._clock.monotonic())
 
-    def _move(self, request: Request, reason: str, now: float) -> None:
-        """Let a request that waits go to another of its targets; it keeps its age."""
+    def _move(self, request: Request, reason: str, now: float, first: Target | None = None) -> None:
+        """Let a request that waits go to another of its targets, to `first` if it can; it keeps its age."""
         self._unqueue(self.lanes[request.target.backend], request)
         try:
-            self._stirred.append(route(request, self.lanes, now))
+            self._stirred.append(route(request, self.lanes, now, first))
         except ColonyError as error:
             self._forget(request)
             self._drop(request, reason, error)
@@ -228,8 +228,9 @@ class Dispatch:
         for request in lane:
             here = lane.standing(request.ticket.avoid) is not Health.DOWN
             valid = lane.breaker(request.target.model).valid(request.given, now)
-            if not here or not valid or goes_sooner_elsewhere(request, self.lanes, now):
-                self._move(request, "breaker", now)
+            sooner = sooner_elsewhere(request, self.lanes, now) if here and valid else None
+            if not here or not valid or sooner is not None:
+                self._move(request, "breaker", now, sooner)
         self._stir(lane, now)
 
     def abandon(self, request: Request) -> None:

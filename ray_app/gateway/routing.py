@@ -19,19 +19,20 @@ _ASKED_TO_WAIT: Final = 1
 _CHECKED: Final = 2
 
 
-def route(request: Request, lanes: Mapping[str, Lane], now: float) -> Lane:
+def route(request: Request, lanes: Mapping[str, Lane], now: float, first: Target | None = None) -> Lane:
     """Let the request wait for the first of its targets that takes it; returns the lane.
 
-    Targets that take calls now come first, after them those that asked to be left alone for a while, last those whose
-    replicas are all being checked. A target is left out while its breaker is open, its queue is full, its replicas are
-    all down, draining or to be avoided, or its quota is out of reach. Raises `Overloaded` when a full queue or a quota
-    was in the way, else `Unavailable`.
+    Targets that take calls now come first, among them `first`, after them those that asked to be left alone for a
+    while, last those whose replicas are all being checked. A target is left out while its breaker is open, its queue
+    is full, its replicas are all down, draining or to be avoided, or its quota is out of reach. Raises `Overloaded`
+    when a full queue or a quota was in the way, else `Unavailable`.
     """
     full: list[Lane] = []
     reasons: dict[Target, str] = {}
     avoid = request.ticket.avoid
+    targets = request.targets if first is None else (first, *request.targets)
     for rank in (_READY, _ASKED_TO_WAIT, _CHECKED):
-        for target in request.targets:
+        for target in targets:
             lane = lanes.get(target.backend)
             if lane is None:
                 reasons[target] = "not configured"
@@ -68,22 +69,22 @@ def _nobody(request: Request, full: Sequence[Lane], reasons: Mapping[Target, str
     return Unavailable(f"No model can take the request. {told}."[:500], remedy=_REMEDY)
 
 
-def goes_sooner_elsewhere(request: Request, lanes: Mapping[str, Lane], now: float) -> bool:
-    """Whether a request that waits where all are asked to be left alone would begin earlier on another target.
+def sooner_elsewhere(request: Request, lanes: Mapping[str, Lane], now: float) -> Target | None:
+    """The first other target on which a request begins earlier that waits where all asked to be left alone; or None.
 
     By what is known of it: as many move as the others can take in that time, and no queue is tipped over into another.
     """
     ticket = request.ticket
     pause = lanes[request.target.backend].pause(ticket.avoid, now)
     if pause <= 0:
-        return False
+        return None
     for target in request.targets:
         lane = lanes.get(target.backend)
         if lane is None or lane.full or lane.name in request.out_of_quota or _rank(lane, ticket.avoid, now) != _READY:
             continue
         if lane.breaker(target.model).state(now) is State.CLOSED and lane.begins_in(now) < pause:
-            return True
-    return False
+            return target
+    return None
 
 
 def _rank(lane: Lane, avoid: Collection[str], now: float) -> int | None:

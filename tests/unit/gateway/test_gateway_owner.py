@@ -636,6 +636,19 @@ async def test_of_those_that_wait_for_a_pause_as_many_move_as_begin_sooner_elsew
         assert waits[4].done(), "the pause is over"
 
 
+async def test_who_moves_goes_to_the_target_that_begins_sooner_not_to_the_first_that_works() -> None:
+    async with stack(a=backend(), b=backend(), c=backend()) as s:
+        for number in range(3):
+            await s.owner.acquire(ticket(f"a-{number}", on=("a",)))
+        for number in range(8):
+            s.ask(f"b-{number}", on=("b",))
+        waits = s.ask("waits", on=("a", "b", "c"))
+        await turns()
+        assert [(await s.lane(name))["waiting"] for name in "abc"] == [1, 5, 0]
+        await s.end("a-0", "Overloaded")  # a pause of a second; what waits for b takes longer
+        assert (await waits).target.backend == "c"
+
+
 async def test_nobody_leaves_a_short_pause_for_a_quota_that_is_used_up() -> None:
     async with stack(a=backend(), b=backend(slots=2, requests_per_minute=1)) as s:
         await s.owner.acquire(ticket("used", on=("b",)))
