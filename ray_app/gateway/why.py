@@ -57,6 +57,8 @@ def _reason(request: Request, lane: Lane, now: float) -> tuple[str, str]:
         return "health", f"a check that works of {', '.join(problems)}"
     if lane.paced_until > now:
         return "quota", f"the quota of {lane.name}, in {lane.paced_until - now:.1f} s"
+    if lane.held_until > now:
+        return "quota", f"{lane.name} asked to be left alone; it is asked again in {lane.held_until - now:.1f} s"
     mine = [replica for replica in lane.replicas.values() if replica.usable and replica.name not in avoid]
     paused = [replica.paused_until - now for replica in mine if replica.paused_until > now]
     if mine and len(paused) == len(mine):

@@ -714,6 +714,21 @@ async def test_a_request_that_did_not_fit_counts_once_against_the_rate() -> None
         assert (await s.owner.acquire(ticket("1", caller="x", again=True))).replica == "a/0"
 
 
+async def test_why_tells_from_the_first_second_for_how_long_a_provider_asked_to_be_left_alone() -> None:
+    async with stack(a=backend(slots=2, kind="openai")) as s:
+        await s.owner.acquire(ticket("1"))
+        await s.end("1", "Overloaded", retry_after=40.0)
+        s.ask("2")
+        await turns()
+        why = await s.owner.why("2")
+        assert why["waits_for"] == "quota"
+        assert "40.0 s" in why["freed_by"]
+        await s.later(2.0)
+        why = await s.owner.why("2")
+        assert why["waits_for"] == "quota"
+        assert "38.0 s" in why["freed_by"]
+
+
 async def test_a_provider_that_says_429_is_held_for_all_its_replicas() -> None:
     async with stack(replicas=2, a=backend(slots=2, kind="openai")) as s:
         await s.owner.acquire(ticket("1"))
