@@ -45,7 +45,8 @@ from tests.servers.temporal import temporal_cli
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
-from workflows.client import await_job, cancel_job, connect, start_job
+from workflows.attributes import JOB_KIND, PRIORITY, TENANT, registered_attributes
+from workflows.client import await_job, cancel_job, connect, start_job, update_job
 from workflows.webhooks import SIGNATURE, is_signed
 from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
 
@@ -145,7 +146,15 @@ def watching(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
             listener = MemoryMessenger(bus, role="client", clock=clock)
             await listener.subscribe("colony.event.>", keep)
             messenger = news or MemoryMessenger(bus, role="worker", clock=clock)
-            monitor = MonitorActivities(ledger, [tmp_path], messenger=messenger, poster=fetcher, check_fleet=True)
+            monitor = MonitorActivities(
+                ledger,
+                [tmp_path],
+                messenger=messenger,
+                poster=fetcher,
+                check_fleet=True,
+                attributes=await registered_attributes(client),
+                deployment="colony-test",
+            )
             io = io_worker(client, IoActivities(ledger, config, [tmp_path]), monitor=monitor)
             dispatch = dispatch_worker(client, DispatchActivities(HostBatchRunner(hosts)))
             shutdown = asyncio.Event()
@@ -285,10 +294,31 @@ async def test_a_running_monitor_is_changed(watching: Opens) -> None:
         assert set(await here.sites(handle)) == {"one", "two"}
 
 
+async def test_a_monitor_is_found_by_its_attributes_and_its_priority_is_changed(watching: Opens) -> None:
+    async with serve_sites(1) as [site], watching(site) as here:
+        handle = await here.start(sites=[{"url": site.url, "name": "site"}], priority=4, tenant="acme")
+        await here.reaches(handle, site="up")
+        attributes = (await handle.describe()).typed_search_attributes
+        assert (attributes[JOB_KIND], attributes[TENANT], attributes[PRIORITY]) == ("website_monitor", "acme", 4)
+        assert await update_job(here.client, handle.id, "set_priority", 2) == 2
+
+        async def changed() -> bool:
+            return (await handle.describe()).typed_search_attributes[PRIORITY] == 2
+
+        await assert_eventually(changed, 20)
+        told = [fact.payload for subject, fact in here.facts if subject.startswith("colony.event.job-opened.")]
+        assert [(each["template"], each["tenant"]) for each in told] == [("website_monitor", "acme")]
+        await update_job(here.client, handle.id, "cancel")
+        with pytest.raises(Cancelled):
+            await await_job(here.client, handle.id, timeout=20)
+        assert (await here.ledger.job(handle.id)).state is JobState.CANCELLED
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [
         ({}, "'sites' names no site"),
+        ({"sites": ["http://a.example/"], "priority": 9}, "priority"),
         ({"sites": []}, "'sites' names no site"),
         ({"sites": ["nonsense"]}, "sites.0.url"),
         ({"sites": [{"url": "http://a.example/", "interval": 0}]}, "sites.0.interval"),
