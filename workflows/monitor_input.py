@@ -19,6 +19,7 @@ from colony.ids import Id
 from colony.sites import MAX_SITES, SiteSpec
 from workflows.monitor_contracts import MonitorInput, SiteInput
 from workflows.naming import about_file
+from workflows.source_faults import unreadable
 from workflows.sources import resolve_source
 
 MAX_FILE: Final = 4 * 1024 * 1024
@@ -127,7 +128,7 @@ def _listed(path: Path) -> list[SiteInput | str]:
     try:
         raw = path.read_bytes() if path.stat().st_size <= MAX_FILE else None
     except OSError as error:
-        raise BadInput(f"The file cannot be read: {error.strerror}.") from None
+        raise unreadable("The file cannot be read", error) from None
     if raw is None:
         raise BadInput(f"The file is larger than {MAX_FILE:,} bytes.")
     try:

@@ -17,6 +17,7 @@ from agents.skills.website_plan import rows_of
 from colony.config.templates import TemplateConfig
 from colony.errors import BadInput
 from colony.jobs import SourcePin
+from workflows.source_faults import unreadable
 
 BRIEF: Final = "website_brief"
 """What a load step names as the parameter `source`, and the format of the pin."""
@@ -28,7 +29,10 @@ def takes_brief(template: TemplateConfig) -> bool:
 
 
 def pin_brief(path: Path) -> SourcePin:
-    """The brief as it is now. Raises `BadInput` naming the part that is missing or wrong, before the job begins."""
+    """The brief as it is now. Raises `BadInput` naming the part that is missing or wrong, before the job begins.
+
+    Raises `Unavailable` where this machine is at fault.
+    """
     raw = _read(path)
     parse_brief(raw)
     return SourcePin(path=str(path), size=len(raw), sha256=hashlib.sha256(raw).hexdigest(), format=BRIEF)
@@ -50,7 +54,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BRIEF + 1)
     except OSError as error:
-        raise BadInput(f"The source {path.name!r} cannot be read: {error.strerror or type(error).__name__}.") from None
+        raise unreadable(f"The source {path.name!r} cannot be read", error) from None
     if len(raw) > MAX_BRIEF:
         raise BriefInvalid(f"The brief {path.name!r} has more than {MAX_BRIEF:,} bytes.")
     return raw

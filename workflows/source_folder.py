@@ -12,6 +12,7 @@ import orjson
 
 from colony.errors import BadInput
 from colony.jobs import SourcePin
+from workflows.source_faults import unreadable
 
 FOLDER: Final = "folder"
 """Format of a source whose rows are found again when the job loads: too many to stand in its plan."""
@@ -74,7 +75,7 @@ def folder_rows(pin: SourcePin) -> Iterator[list[tuple[int, bytes]]]:
     try:
         payloads = _payloads(Path(pin.path))
     except OSError as error:
-        raise BadInput(f"The folder {pin.path!r} cannot be read any more: {error.strerror}.") from None
+        raise unreadable(f"The folder {pin.path!r} cannot be read any more", error) from None
     if _digest(payloads) != pin.sha256:
         raise BadInput(
             f"The files below {pin.path!r} changed after the job was opened.", remedy="Start a new job for them."

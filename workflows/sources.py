@@ -23,6 +23,7 @@ from colony.jobs import SourcePin
 from workflows.contracts import RangeSource
 from workflows.rows import DELIMITERS, MAX_FIELD, Lines, Record, csv_header, csv_records, json_object, json_records
 from workflows.source_briefs import BRIEF, brief_rows, pin_brief, takes_brief
+from workflows.source_faults import unreadable
 from workflows.source_parquet import MAGIC, PARQUET, look_parquet, parquet_records
 
 CHUNK: Final = 1_000
@@ -48,9 +49,10 @@ class Field(NamedTuple):
 
 
 def resolve_source(path: str, roots: Sequence[Path]) -> Path:
-    """The regular file `path` names, symlinks resolved, which lies below a data root. Raises `BadInput`.
+    """The regular file `path` names, symlinks resolved, which lies below a data root.
 
-    A relative path is looked for in each root in turn.
+    A relative path is looked for in each root in turn. Raises `BadInput`, or `Unavailable` where this machine is at
+    fault.
     """
     if not path or "\0" in path:
         raise BadInput("The source path is empty or holds a NUL.", remedy="Name a file below a data root.")
@@ -66,7 +68,7 @@ def resolve_source(path: str, roots: Sequence[Path]) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, RuntimeError) as error:
-            raise BadInput(f"The source {path[:200]!r} cannot be looked up: {_why(error)}.") from None
+            raise unreadable(f"The source {path[:200]!r} cannot be looked up", error) from None
         if not stat.S_ISREG(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
             raise BadInput(f"The source {path[:200]!r} is {kind}.", remedy="Name one CSV, JSON Lines or Parquet file.")
@@ -93,7 +95,8 @@ def pin_range(source: RangeSource, template: TemplateConfig) -> SourcePin:
 def pin_file(path: Path, template: TemplateConfig, columns: Mapping[str, str]) -> SourcePin:
     """What the file is now: size, digest, format and which column feeds which field. Reads it once.
 
-    Raises `BadInput` for a file that is unreadable, empty, of another format, or lacks a column.
+    Raises `BadInput` for a file that is unreadable, empty, of another format, or lacks a column; `Unavailable` where
+    this machine is at fault.
     """
     if takes_brief(template):
         return pin_brief(path)
@@ -107,7 +110,7 @@ def pin_file(path: Path, template: TemplateConfig, columns: Mapping[str, str]) -
                 found, has_rows = _look_json(lines) if form == _JSON else _look_csv(lines, DELIMITERS[form])
             lines.drain()
     except OSError as error:
-        raise BadInput(f"The source {path.name!r} cannot be read: {_why(error)}.") from None
+        raise unreadable(f"The source {path.name!r} cannot be read", error) from None
     except csv.Error as error:
         raise BadInput(f"The header of {path.name!r} is broken: {error}.") from None
     if not has_rows:
@@ -175,7 +178,8 @@ def map_columns(found: Sequence[str], template: TemplateConfig, given: Mapping[s
 def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Iterator[list[tuple[int, bytes]]]:
     """Chunks of (seq, payload); broken rows go to `bad` meanwhile. Seqs are dense from 0.
 
-    Raises `BadInput` at the end when the file is not the one that was pinned, so that nothing of it is kept.
+    Raises `BadInput` at the end when the file is not the one that was pinned, so that nothing of it is kept,
+    and `Unavailable` where this machine is at fault.
     """
     if pin.format == _RANGE:
         yield from _chunked(_range_payloads(pin.size, int(pin.columns["bytes"])))
@@ -192,7 +196,7 @@ def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Ite
             # Another process read the rows of a Parquet file by its name, perhaps of one that was put in its place.
             same = pin.format != PARQUET or os.path.samestat(os.fstat(file.fileno()), Path(pin.path).stat())
     except (OSError, ValueError) as error:
-        raise BadInput(f"The source {pin.path!r} cannot be read any more: {_why(error)}.") from None
+        raise unreadable(f"The source {pin.path!r} cannot be read any more", error) from None
     if not same or (lines.size, lines.sha256()) != (pin.size, pin.sha256):
         raise BadInput(
             f"The source {pin.path!r} changed after the job was opened.", remedy="Start a new job for the new file."
@@ -304,10 +308,6 @@ def _list(names: Sequence[str]) -> str:
 
 def _shown(roots: Sequence[Path]) -> str:
     return ", ".join(os.fspath(root) for root in roots[:5]) or "a data root (none is configured)"
-
-
-def _why(error: BaseException) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
 
 
 _FOREIGN: Final = {
