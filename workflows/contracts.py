@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from colony.contracts import Frozen, JobState, StepCounts, Travelling
 from colony.jobs import NORMAL_PRIORITY, JobPlan
 
+MAX_ROWS: Final = 100_000_000
+"""Most rows of a source."""
+
 
 class RangeSource(Frozen):
     """A generated source: `range` rows of about `bytes` bytes each. For measuring and trying out."""
 
-    range: int = Field(ge=1, le=100_000_000)
+    range: int = Field(ge=1, le=MAX_ROWS)
     bytes: int = Field(default=200, ge=1, le=65_536)
 
 
@@ -22,7 +25,7 @@ class JobInput(Frozen):
 
     source: str | RangeSource | None = None
     """Path of a file below the data roots, or a generated range."""
-    tasks: int | None = Field(default=None, ge=1, le=100_000_000)
+    tasks: int | None = Field(default=None, ge=1, le=MAX_ROWS)
     """Short for `source: {range: N}`."""
     bytes: int = Field(default=200, ge=1, le=65_536)
     """Size of a generated row, with `tasks`."""

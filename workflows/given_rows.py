@@ -15,7 +15,7 @@ from colony.contracts import MAX_PAYLOAD
 from colony.errors import BadInput
 from colony.ids import Id
 from colony.jobs import SourcePin
-from workflows.contracts import RangeSource
+from workflows.contracts import MAX_ROWS, RangeSource
 from workflows.source_folder import files_below, pin_folder
 from workflows.sources import pin_file, pin_range, resolve_source
 
@@ -72,7 +72,7 @@ def _so_many(rows: float) -> RangeSource:
     try:
         return RangeSource.model_validate({"range": None if isinstance(rows, bool) else rows})
     except ValidationError:
-        raise BadInput(f"{str(rows)[:40]} is no number of rows.", remedy="Hand in 1 to 100,000,000.") from None
+        raise BadInput(f"{str(rows)[:40]} is no number of rows.", remedy=f"Hand in 1 to {MAX_ROWS:,}.") from None
 
 
 def _bytes_of(at: int, payload: Mapping[str, Any]) -> int:

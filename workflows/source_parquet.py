@@ -19,12 +19,15 @@ from typing import BinaryIO, Final, cast
 import orjson
 
 from colony.errors import BadInput, Unavailable
-from workflows.rows import Lines, Record, json_records
+from workflows.rows import MAX_LINE, Lines, Record, json_records
 
 PARQUET: Final = "parquet"
 """The format of the pin."""
 
 MAGIC: Final = b"PAR1"
+
+MAX_HEADER: Final = MAX_LINE
+"""Most bytes of the names of all columns, as JSON."""
 
 MEMORY: Final = 1 << 30
 """Bytes of memory the reading process may have."""
@@ -39,7 +42,7 @@ _REASON: Final = re.compile(r'(?:General|EOF|NYI|ArrowError|External)\("((?:[^"\
 def look_parquet(path: Path, *, memory: int = MEMORY) -> tuple[list[str], bool]:
     """The columns of a file and whether it has rows. Raises `BadInput` for a broken file, or `Unavailable`."""
     with _reading(path, None, memory) as file:
-        columns = file.readline()
+        columns = _header(file, path)
         rows = file.readline()
     return cast("list[str]", orjson.loads(columns)), rows.strip() == b"true"
 
@@ -50,8 +53,18 @@ def parquet_records(path: Path, columns: Sequence[str], *, memory: int = MEMORY)
     Raises `BadInput` for a file that is broken, perhaps after good rows, or `Unavailable`.
     """
     with _reading(path, columns, memory) as file:
-        file.readline()
+        _header(file, path)
         yield from json_records(Lines(file), columns)
+
+
+def _header(file: BinaryIO, path: Path) -> bytes:
+    line = file.readline(MAX_HEADER + 1)
+    if len(line) > MAX_HEADER:
+        raise BadInput(
+            f"The names of the columns of the Parquet file {path.name!r} have more than {MAX_HEADER:,} bytes.",
+            remedy="Write it with shorter names or fewer columns, or convert it to JSON Lines.",
+        )
+    return line
 
 
 @contextmanager

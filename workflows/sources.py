@@ -20,7 +20,7 @@ from colony.config.templates import TemplateConfig
 from colony.contracts import MAX_PAYLOAD, BadRow
 from colony.errors import BadInput
 from colony.jobs import SourcePin
-from workflows.contracts import RangeSource
+from workflows.contracts import MAX_ROWS, RangeSource
 from workflows.rows import DELIMITERS, MAX_FIELD, Lines, Record, csv_header, csv_records, json_object, json_records
 from workflows.source_briefs import BRIEF, brief_rows, pin_brief, takes_brief
 from workflows.source_faults import unreadable
@@ -178,8 +178,8 @@ def map_columns(found: Sequence[str], template: TemplateConfig, given: Mapping[s
 def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Iterator[list[tuple[int, bytes]]]:
     """Chunks of (seq, payload); broken rows go to `bad` meanwhile. Seqs are dense from 0.
 
-    Raises `BadInput` at the end when the file is not the one that was pinned, so that nothing of it is kept,
-    and `Unavailable` where this machine is at fault.
+    Raises `BadInput` at the end when the file is not the one that was pinned, so that nothing of it is kept, and for
+    more rows than a source may have; `Unavailable` where this machine is at fault.
     """
     if pin.format == _RANGE:
         yield from _chunked(_range_payloads(pin.size, int(pin.columns["bytes"])))
@@ -191,7 +191,11 @@ def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Ite
     try:
         with Path(pin.path).open("rb") as file:
             lines = Lines(file)
-            yield from _chunked(_payloads(_records(pin, lines, [field.column for field in fields]), fields, bad))
+            payloads = _payloads(_records(pin, lines, [field.column for field in fields]), fields, bad)
+            for chunk in _chunked(payloads):
+                if chunk[-1][0] >= MAX_ROWS:  # kilobytes of Parquet may say that they are a thousand million rows
+                    raise _too_many(pin)
+                yield chunk
             lines.drain()
             # Another process read the rows of a Parquet file by its name, perhaps of one that was put in its place.
             same = pin.format != PARQUET or os.path.samestat(os.fstat(file.fileno()), Path(pin.path).stat())
@@ -201,6 +205,11 @@ def read_rows(pin: SourcePin, optional: Sequence[str], bad: list[BadRow]) -> Ite
         raise BadInput(
             f"The source {pin.path!r} changed after the job was opened.", remedy="Start a new job for the new file."
         )
+
+
+def _too_many(pin: SourcePin) -> BadInput:
+    name = Path(pin.path).name
+    return BadInput(f"The source {name!r} has more than {MAX_ROWS:,} rows.", remedy="Split it into several files.")
 
 
 def _records(pin: SourcePin, lines: Lines, columns: Sequence[str]) -> Iterator[Record]:

@@ -202,6 +202,26 @@ def test_a_reader_that_others_end_is_no_fault_of_the_file(tmp_path: Path, monkey
         look_parquet(tmp_path / "a.parquet")
 
 
+def test_names_of_columns_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.parquet", {"text": texts(["a"]), "n" * 2_000_000: texts(["b"])})
+    for read in (lambda: look_parquet(path), lambda: list(parquet_records(path, ["text"]))):
+        with pytest.raises(BadInput, match=r"columns of the Parquet file 'a\.parquet' have more .*shorter names"):
+            read()
+    whole = written(tmp_path / "b.parquet", {"text": texts(["a"]), "id": texts(["b"])})
+    monkeypatch.setattr(source_parquet, "MAX_HEADER", len(b'["text","id"]\n'))
+    assert look_parquet(whole) == (["text", "id"], True)
+
+
+def test_rows_are_bounded_however_small_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.parquet", {"name": texts(["x"] * 5_000)})
+    assert path.stat().st_size < 2_000
+    monkeypatch.setattr(sources, "MAX_ROWS", 5_000)
+    assert len(rows_of(path, DURABLE_TASKS)[0]) == 5_000
+    monkeypatch.setattr(sources, "MAX_ROWS", 4_999)
+    with pytest.raises(BadInput, match=r"'a\.parquet' has more than 4,999 rows.*Split"):
+        rows_of(path, DURABLE_TASKS)
+
+
 def test_who_leaves_early_leaves_no_process(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet", {"text": texts([f"{n}" * 200 for n in range(100_000)])})
     records = cast_to("Generator[Record]", parquet_records(path, ["text"]))
