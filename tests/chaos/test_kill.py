@@ -93,7 +93,8 @@ async def whole(stack: RunningStack) -> None:
     def check() -> bool:
         status = stack.status()
         ready = all(service["state"] == "ready" for service in status["services"].values())
-        return ready and len(status["fleet"]["hosts"]) == 2 and status["fleet"]["passing"] == status["fleet"]["desired"]
+        fleet = status["fleet"]  # nobody can say while a server it is asked of comes back
+        return ready and fleet is not None and len(fleet["hosts"]) == 2 and fleet["passing"] == fleet["desired"]
 
     await wait_for(check, 90.0, "the stack is whole")
 
