@@ -9,7 +9,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from colony.errors import ColonyError, DeadlineExceeded, Unavailable
+from colony.errors import ColonyError, DeadlineExceeded, Overloaded, Unavailable
 from control.commands import (
     bench,
     config,
@@ -97,7 +97,7 @@ def run_app(app: typer.Typer, name: str = "colony") -> None:
             console.print(error.remedy, markup=False, highlight=False)
         elif isinstance(error, Unavailable):
             console.print("Is the stack up? Look at `colony status`; `colony up` starts it.", highlight=False)
-        sys.exit(NOT_NOW if isinstance(error, Unavailable | DeadlineExceeded) else WRONG)
+        sys.exit(NOT_NOW if isinstance(error, Unavailable | DeadlineExceeded | Overloaded) else WRONG)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -16,6 +16,7 @@ from control.report import how_to_read, terminal_report
 from control.session import ledger_here, temporal_here, tracing_here
 from control.steering import Steerable
 from control.unopened import Unopened, cancel_unopened, find_unopened
+from control.waits import approvals_by
 from control.watch import follow_job, wait_for_job
 from workflows.client import StartedJob, await_job, start_job
 from workflows.contracts import JobResult
@@ -47,7 +48,7 @@ async def run_job(template: str, request: Any, workflow_id: str | None, *, wait:
         if not wait:
             return RunEnd(view, None, "")
         console.print(f"Job {view.job} · {template} · workflow {view.workflow_id}")
-        view = await follow_job(ledger, str(view.job), console)
+        view = await follow_job(ledger, str(view.job), console, asked=approvals_by(client))
         if view.state is JobState.DONE:
             view = _timed(view, await await_job(client, started.workflow_id))
         return RunEnd(view, await terminal_report(ledger, view), await how_to_read(ledger, view))

@@ -10,9 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from colony.contracts import JobState, JobView
 from colony.errors import DeadlineExceeded, NotFound, Transient
 from colony.ledger.port import Ledger
+from control.waits import Asked
 
 POLL = 0.25
 """Seconds between two looks."""
+STILL = 8
+"""So many looks without a change, and the job is asked what it waits for."""
 
 
 async def wait_for_job(ledger: Ledger, name: str, *, timeout: float) -> JobView:
@@ -30,8 +33,13 @@ async def wait_for_job(ledger: Ledger, name: str, *, timeout: float) -> JobView:
         await asyncio.sleep(POLL / 2)
 
 
-async def follow_job(ledger: Ledger, name: str, console: Console, *, timeout: float = 86_400.0) -> JobView:
-    """Show progress until the job is closed; returns its last view. Outages of the ledger are waited out."""
+async def follow_job(
+    ledger: Ledger, name: str, console: Console, *, timeout: float = 86_400.0, asked: Asked | None = None
+) -> JobView:
+    """Show progress until the job is closed; returns its last view. Outages of the ledger are waited out.
+
+    While nothing moves, what `asked` says is shown, each line once.
+    """
     deadline = asyncio.get_running_loop().time() + timeout
     view = await wait_for_job(ledger, name, timeout=min(timeout, 60.0))
     with Progress(
@@ -44,6 +52,7 @@ async def follow_job(ledger: Ledger, name: str, console: Console, *, timeout: fl
         transient=False,
     ) as progress:
         bars: dict[int, TaskID] = {}
+        still = Stillness(asked)
         while True:
             _show(progress, bars, view)
             if view.state is not JobState.RUNNING:
@@ -51,10 +60,33 @@ async def follow_job(ledger: Ledger, name: str, console: Console, *, timeout: fl
             if asyncio.get_running_loop().time() > deadline:
                 raise DeadlineExceeded(f"Job {name} still runs after {timeout:.0f} s.")
             await asyncio.sleep(POLL)
+            for line in await still.lines(view):
+                progress.console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
             try:
                 view = await ledger.job(str(view.job))
             except Transient:
                 continue
+
+
+class Stillness:
+    """Asks about a job that has not moved for a moment; tells each line once."""
+
+    def __init__(self, asked: Asked | None, *, looks: int = STILL) -> None:
+        self._asked = asked
+        self._looks = looks
+        self._unmoved = 0
+        self._seen: JobView | None = None
+        self._told: set[str] = set()
+
+    async def lines(self, view: JobView) -> list[str]:
+        """What is new to say about `view`, the newest look at the job."""
+        self._unmoved = self._unmoved + 1 if view == self._seen else 0
+        self._seen = view
+        if self._asked is None or not self._unmoved or self._unmoved % self._looks:
+            return []
+        new = [line for line in await self._asked(view) if line not in self._told]
+        self._told.update(new)
+        return new
 
 
 def _show(progress: Progress, bars: dict[int, TaskID], view: JobView) -> None:

@@ -138,6 +138,7 @@ def _progress(name: str, *, as_json: bool) -> None:
     from control.report import how_to_read
     from control.session import failure_here, ledger_here
     from control.unopened import Unopened, find_unopened, why_unopened
+    from control.waits import approvals_here
     from control.watch import follow_job
 
     async def read() -> tuple[JobView | Unopened, str]:
@@ -149,7 +150,8 @@ def _progress(name: str, *, as_json: bool) -> None:
             if as_json:
                 return view, ""
             console.print(f"Job {view.job} · {view.template} · {view.workflow_id} · {_coloured(view.state)}")
-            view = await follow_job(ledger, str(view.job), console)
+            async with approvals_here() as asked:
+                view = await follow_job(ledger, str(view.job), console, asked=asked)
             return view, await how_to_read(ledger, view)
 
     view, reading = asyncio.run(read())

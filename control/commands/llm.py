@@ -92,8 +92,11 @@ def chat(
     answer = asyncio.run(conversation.say(question, _nothing if as_json else write_out))
     if as_json:
         print(json.dumps(answer._asdict()))  # noqa: T201 -- output of the command
-    else:
-        write_out("\n")
+        return
+    write_out("\n")
+    if answer.finish_reason == "length":
+        cut = f"The answer was cut after {max_tokens:,} tokens: --max-tokens allows more."
+        Console(stderr=True).print(cut, style="yellow", highlight=False)
 
 
 def _nothing(_: str) -> None:

@@ -1,0 +1,56 @@
+"""What a person who follows a job must know while nothing moves: that it waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import orjson
+from temporalio.client import Client
+
+from colony.contracts import JobView
+from colony.errors import ColonyError, Unavailable
+from control.session import temporal_here
+from workflows.client import job_progress
+from workflows.contracts import PendingApproval
+
+Asked = Callable[[JobView], Awaitable[list[str]]]
+"""Tells the lines to show for a job that does not move."""
+
+_SHOWN: Final = 300
+
+
+def approvals_by(client: Client) -> Asked:
+    """What a job waits for a person for; nothing where it cannot be asked: following it goes on without."""
+
+    async def asked(view: JobView) -> list[str]:
+        try:
+            progress = await job_progress(client, view.workflow_id)
+        except ColonyError:  # no worker answers just now: the next look asks again
+            return []
+        return [spoken(view.job, pending) for pending in progress.approvals or ()]
+
+    return asked
+
+
+@asynccontextmanager
+async def approvals_here() -> AsyncGenerator[Asked | None]:
+    """The same by the stack's Temporal; None while that is away: a job is shown from the ledger alone then."""
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(temporal_here())
+        except Unavailable:
+            client = None
+        yield None if client is None else approvals_by(client)
+
+
+def spoken(job: int, pending: PendingApproval) -> str:
+    """One approval for people: the question, what there is to look at, and how to answer. Pure."""
+    shown = "" if pending.shown is None else f" ({_short(pending.shown)})"
+    return f"It waits for a person: {pending.prompt}{shown} Answer with: colony approve {job} [--reject]"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
