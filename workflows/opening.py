@@ -33,7 +33,8 @@ def template_named(name: str, templates: Mapping[Id, TemplateConfig]) -> tuple[I
             return known, template
     raise NotFound(
         f"There is no workflow template called {name[:80]!r}.",
-        remedy=f"There are: {', '.join(sorted(templates)) or 'none'}.",
+        remedy=f"There are: {', '.join(sorted(templates)) or 'none'}. One that was added to the configuration since"
+        " is known after `colony down` and `colony up`.",
     )
 
 

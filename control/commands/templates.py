@@ -71,6 +71,8 @@ def check(
         if what not in (MONITOR, *config.workflows):
             raise NotFound(f"There is no template {what[:80]!r}.", remedy="`colony templates` lists them.")
         names = [Id(what)]
+    own = bool(names)
+    names = names or list(config.workflows)
     known, results = actions_of(config), results_of(config)
     plans: dict[str, tuple[StepPlan, ...]] = {}
     for name in names:
@@ -86,7 +88,10 @@ def check(
         return
     for name, steps in plans.items():
         console.print(_plan(name, steps))
-    console.print(f"{len(plans)} templates are right." if len(plans) != 1 else "The template is right.")
+    if own:
+        console.print(f"{len(plans)} templates are right." if len(plans) != 1 else "The template is right.")
+    else:
+        console.print("No template of its own, below `workflows:` by its name: those are the built-in ones.")
 
 
 def schema() -> None:

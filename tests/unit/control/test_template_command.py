@@ -82,3 +82,10 @@ def test_the_monitor_is_listed_and_checked_and_refused_as_a_call(tmp_path: Path)
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(build_app(), [*arguments], catch_exceptions=False, env={"COLUMNS": "120"})
+
+
+def test_a_file_without_a_template_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("", encoding="utf-8")
+    done = CliRunner().invoke(build_app(), ["template", "check", str(file)], catch_exceptions=False)
+    assert "No template of its own" in done.output
