@@ -59,10 +59,13 @@ async def consume(console: Console, server: Server, seconds: float) -> dict[str,
 
 
 def megabytes() -> tuple[float, float]:
-    """PSS of the processes of the gateway, and of the whole stack."""
+    """PSS of the processes of the gateway, and of the whole stack without the model's own server.
+
+    What a model takes is up to its weights, slots and context; the bound for the stack is without one.
+    """
     services = stack_status(StackPaths(Path(endpoints_here().home)))["services"]
     each = {name: float(row.get("pss_mb") or 0.0) for name, row in services.items()}
-    return each.get("gateway", 0.0), round(sum(each.values()), 1)
+    return each.get("gateway", 0.0), round(sum(size for name, size in each.items() if name != "model"), 1)
 
 
 def _gateway_megabytes() -> float:
