@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from temporalio.client import Client
 
 from colony.contracts import JobView
-from colony.errors import ColonyError, Unavailable
-from control.session import temporal_here
+from colony.errors import ColonyError
 from workflows.client import job_progress
 from workflows.contracts import PendingApproval
 
@@ -27,22 +25,11 @@ def approvals_by(client: Client) -> Asked:
     async def asked(view: JobView) -> list[str]:
         try:
             progress = await job_progress(client, view.workflow_id)
-        except ColonyError:  # no worker answers just now: the next look asks again
+        except ColonyError:  # no worker, or no Temporal, answers just now: the next look asks again
             return []
         return [spoken(view.job, pending) for pending in progress.approvals or ()]
 
     return asked
-
-
-@asynccontextmanager
-async def approvals_here() -> AsyncGenerator[Asked | None]:
-    """The same by the stack's Temporal; None while that is away: a job is shown from the ledger alone then."""
-    async with AsyncExitStack() as stack:
-        try:
-            client = await stack.enter_async_context(temporal_here())
-        except Unavailable:
-            client = None
-        yield None if client is None else approvals_by(client)
 
 
 def spoken(job: int, pending: PendingApproval) -> str:

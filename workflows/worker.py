@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import structlog
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -22,8 +23,13 @@ from workflows.policies import DISPATCH_QUEUE, HEARTBEAT_THROTTLE, IO_QUEUE, STI
 from workflows.translate import TranslateErrors
 from workflows.versioned import PinnedMonitor, UpgradingPipeline
 
+_log = structlog.get_logger(__name__)
+
 GRACE = timedelta(seconds=10)
 """Time activities under way get to end when a worker shuts down: two batches."""
+
+_TELL_SECONDS: Final = 5.0
+"""Time after that to tell the server how they ended, and to leave its queues."""
 
 SANDBOX = SandboxedWorkflowRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules("colony", "pydantic")
@@ -94,8 +100,13 @@ def dispatch_worker(
     return _activity_worker(client, activities.activities, queue, concurrent, identity)
 
 
-async def run_workers(workers: Sequence[Worker], shutdown: asyncio.Event) -> None:
+async def run_workers(
+    workers: Sequence[Worker], shutdown: asyncio.Event, *, patience: float = GRACE.total_seconds() + _TELL_SECONDS
+) -> None:
     """Run workers until `shutdown` is set, then end them gracefully, or until one fails.
+
+    A worker that has not ended `patience` seconds after it was told to is left behind: the last step of the SDK
+    (`finalize_shutdown`) may never return when a workflow is terminated while one of its activities ends.
 
     Raises `Unavailable` when a worker cannot go on: the process should end and be started again.
     """
@@ -105,13 +116,25 @@ async def run_workers(workers: Sequence[Worker], shutdown: asyncio.Event) -> Non
         await asyncio.wait({stop, *runs}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.cancel()
-        await asyncio.gather(*(worker.shutdown() for run, worker in runs.items() if not run.done()))
-        ended = await asyncio.gather(*runs, return_exceptions=True)
+        ended = await _end(runs, patience)
     for worker, outcome in zip(runs.values(), ended, strict=True):
         if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
             raise Unavailable(f"The worker of queue {worker.task_queue} stopped: {outcome!r}"[:1000]) from outcome
     if not shutdown.is_set():
         raise Unavailable("A worker ended by itself.")
+
+
+async def _end(runs: Mapping[asyncio.Task[None], Worker], patience: float) -> list[BaseException | None]:
+    """Shut these workers down; how each ended."""
+    telling = asyncio.gather(*(worker.shutdown() for run, worker in runs.items() if not run.done()))
+    _, late = await asyncio.wait(runs, timeout=patience)
+    for run in late:
+        _log.warning("a worker does not end", queue=runs[run].task_queue, seconds=patience)
+        run.cancel()
+    ended = await asyncio.gather(*runs, return_exceptions=True)
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    return ended
 
 
 def _activity_worker(

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 console = Console()
 
-_NONE = "No job yet. Start one: colony run review_analysis --source reviews.csv"
-
 Name = Annotated[str, typer.Argument(help="Number, key or workflow id of the job.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -136,9 +134,9 @@ def _transcript(name: str, limit: int, *, whole: bool, as_json: bool, **wanted: 
 
 def _progress(name: str, *, as_json: bool) -> None:
     from control.report import how_to_read
-    from control.session import failure_here, ledger_here
+    from control.session import failure_here, ledger_here, temporal_later_here
     from control.unopened import Unopened, find_unopened, why_unopened
-    from control.waits import approvals_here
+    from control.waits import approvals_by
     from control.watch import follow_job
 
     async def read() -> tuple[JobView | Unopened, str]:
@@ -150,8 +148,8 @@ def _progress(name: str, *, as_json: bool) -> None:
             if as_json:
                 return view, ""
             console.print(f"Job {view.job} · {view.template} · {view.workflow_id} · {_coloured(view.state)}")
-            async with approvals_here() as asked:
-                view = await follow_job(ledger, str(view.job), console, asked=asked)
+            asked = approvals_by(await temporal_later_here())
+            view = await follow_job(ledger, str(view.job), console, asked=asked)
             return view, await how_to_read(ledger, view)
 
     view, reading = asyncio.run(read())

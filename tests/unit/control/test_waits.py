@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from colony.config.endpoints import TemporalEndpoint
 from colony.contracts import JobState, JobView
-from control.waits import spoken
+from control.waits import approvals_by, spoken
 from control.watch import Stillness
+from workflows.client import connect_later
 from workflows.contracts import PendingApproval
 
 VIEW = JobView(job=7, key="k", template="t", workflow_id="w", state=JobState.RUNNING, opened_at=1.0, steps=())
@@ -32,3 +34,10 @@ async def test_a_job_that_stands_still_is_asked_and_each_line_is_told_once() -> 
     assert len(asked) == 2
     assert await still.lines(VIEW.model_copy(update={"opened_at": 2.0})) == []
     assert len(asked) == 2, "it moved"
+
+
+async def test_a_job_is_followed_without_temporal() -> None:
+    """Nobody listens at that port; the first call of the client finds out."""
+    asked = approvals_by(await connect_later(TemporalEndpoint(address="127.0.0.1:1")))
+    assert await asked(VIEW) == []
+    assert await asked(VIEW) == []
