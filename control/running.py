@@ -15,7 +15,7 @@ from control import session
 from control.report import how_to_read, terminal_report
 from control.session import ledger_here, temporal_here, tracing_here
 from control.steering import Steerable
-from control.unopened import Unopened, cancel_unopened, find_unopened
+from control.unopened import Unopened, cancel_unopened, find_unopened, job_or_unopened
 from control.waits import approvals_by
 from control.watch import follow_job, wait_for_job
 from workflows.client import StartedJob, await_job, start_job
@@ -65,17 +65,15 @@ async def cancel_job(name: str) -> JobView | Unopened | Steerable:
     """Ask for the cancel of a job; one that is kept until Temporal answers never starts. Raises `NotFound`."""
     async with session.ledger_here() as ledger:
         try:
-            view = await ledger.job(name)
+            found = await job_or_unopened(ledger, session.failure_here, name)
         except NotFound:
-            try:
-                found = await find_unopened(ledger, session.failure_here, name)
-            except NotFound:
-                await _cancel_workflow(name)  # perhaps a workflow in code, which has no row: Temporal says
-                return Steerable(name)
+            await _cancel_workflow(name)  # perhaps a workflow in code, which has no row: Temporal says
+            return Steerable(name)
+        if isinstance(found, Unopened):
             await cancel_unopened(ledger, _cancel_workflow, found)
             return await find_unopened(ledger, session.failure_here, name)
-        await _cancel_workflow(view.workflow_id)
-        return view
+        await _cancel_workflow(found.workflow_id)
+        return found
 
 
 async def _cancel_workflow(workflow_id: str) -> None:

@@ -8,7 +8,7 @@ from colony.contracts import JobState
 from colony.errors import NotFound
 from colony.ledger.port import Ledger
 from control import session
-from control.unopened import UnopenedState, find_unopened, why_unopened
+from control.unopened import Unopened, UnopenedState, job_or_unopened, why_unopened
 
 
 class Steerable(NamedTuple):
@@ -31,18 +31,15 @@ async def steerable(ledger: Ledger, name: str) -> Steerable:
     One without a row may be a workflow in code, which never has one: if it was started, Temporal says what it is.
     """
     try:
-        view = await ledger.job(name)
+        found = await job_or_unopened(ledger, session.failure_here, name)
     except NotFound:
-        try:
-            found = await find_unopened(ledger, session.failure_here, name)
-        except NotFound:
-            return Steerable(name)
-        if found.state is UnopenedState.OPENING:
-            return Steerable(found.workflow_id)
-        raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.") from None
-    if view.state is not JobState.RUNNING:
-        raise NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")
-    return Steerable(view.workflow_id, view.job)
+        return Steerable(name)
+    if isinstance(found, Unopened):
+        if found.state is not UnopenedState.OPENING:
+            raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.")
+    elif found.state is not JobState.RUNNING:
+        raise NotFound(f"Job {found.job} is {found.state}.", remedy=f"See it with `colony job {found.job}`.")
+    return Steerable(found.workflow_id, found.job)
 
 
 async def steer(name: str, update: str, *arguments: Any) -> tuple[Steerable, Any]:

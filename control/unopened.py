@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from colony.contracts import Frozen
+from colony.contracts import Frozen, JobView
 from colony.errors import Cancelled, ColonyError, NotFound
 from colony.ledger.port import Ledger
 from colony.ledger.submissions import Submission, SubmissionState
@@ -97,6 +97,14 @@ async def find_unopened(ledger: Ledger, ask: AskFailure, name: str) -> Unopened:
     if submission is None:
         raise NotFound(f"There is no job {name[:200]!r}.", remedy="`colony jobs` and GET /v1/jobs list them.")
     return await looked_up(unopened_of(submission), ask)
+
+
+async def job_or_unopened(ledger: Ledger, ask: AskFailure, name: str) -> JobView | Unopened:
+    """The job called so (number, key, workflow id), with or without a row. Raises `NotFound`."""
+    try:
+        return await ledger.job(name)
+    except NotFound:
+        return await find_unopened(ledger, ask, name)
 
 
 async def looked_up(found: Unopened, ask: AskFailure) -> Unopened:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from pydantic import ValidationError
 from temporalio.client import Client
 
 from colony.config.endpoints import GatewayEndpoint
@@ -19,7 +18,7 @@ from colony.ledger.port import Ledger
 from colony.llm.gateway_client import open_gateway
 from control import session
 from control.coded import find_rowless
-from control.llm_state import LlmView
+from control.llm_state import LlmView, parse_view
 from control.settings import load_settings, temporal_of
 from control.unopened import Unopened, why_unopened
 from control.why import why_job, why_task
@@ -33,6 +32,8 @@ from workflows.policies import DISPATCH_QUEUE, IO_QUEUE
 from workflows.standing import PendingWork, QueueDepth, pending_work, queue_depth
 from workflows.startable import coded_names
 from workflows.versions import absent_version
+
+Found = TypeVar("Found")
 
 _SECONDS = 5.0
 """How long one who is asked may take."""
@@ -61,8 +62,8 @@ class Asked:
     """Types of workflows in code."""
 
 
-class _Described(NamedTuple):
-    """Describes workflows over a connection of its own."""
+class _Engine(NamedTuple):
+    """What is asked of a `JobEngine` here, each over a connection of its own: most jobs need neither."""
 
     asked: Asked
 
@@ -70,6 +71,11 @@ class _Described(NamedTuple):
         """See `JobEngine`."""
         async with self.asked.temporal() as client:
             return await TemporalEngine(client).describe(workflow_id)
+
+    async def failure(self, workflow_id: str) -> ColonyError | None:
+        """See `JobEngine`."""
+        async with self.asked.temporal() as client:
+            return await TemporalEngine(client).failure(workflow_id)
 
 
 def asked_here() -> Asked:
@@ -95,10 +101,15 @@ async def explain(name: str) -> Answered:
 
 async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:
     """What a job, or a task `JOB/STEP/SEQ`, waits for. Raises `NotFound`, `BadInput`; `Unavailable` of the ledger."""
+    engine = _Engine(asked)
+
+    async def rowless(wanted: str) -> Unopened:
+        return await find_rowless(ledger, engine, engine.failure, asked.coded, wanted)
+
     try:
-        view, task = await _named(ledger, name)
+        view, task = await _named(ledger.job, name)
     except NotFound:
-        found, task = await _unopened(ledger, asked, name)
+        found, task = await _named(rowless, name)
         return Answered(found, task, (why_unopened(found),))
     facts = await gather(ledger, asked, view)
     if not task:
@@ -108,27 +119,8 @@ async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:
     return Answered(view, task, why_task(facts, step, seq, history))
 
 
-async def _named(ledger: Ledger, name: str) -> tuple[JobView, str]:
-    """The job, and `STEP/SEQ` if a task is meant; workflow ids may hold strokes, too."""
-    try:
-        return await ledger.job(name), ""
-    except NotFound:
-        job, *task = name.rsplit("/", 2)
-        if len(task) != len(("step", "seq")):
-            raise
-        return await ledger.job(job), "/".join(task)
-
-
-async def _unopened(ledger: Ledger, asked: Asked, name: str) -> tuple[Unopened, str]:
-    """The same of a job that has no row."""
-
-    async def failure(workflow_id: str) -> ColonyError | None:
-        async with asked.temporal() as client:
-            return await TemporalEngine(client).failure(workflow_id)
-
-    async def find(wanted: str) -> Unopened:
-        return await find_rowless(ledger, _Described(asked), failure, asked.coded, wanted)
-
+async def _named(find: Callable[[str], Awaitable[Found]], name: str) -> tuple[Found, str]:
+    """What `find` finds by that name, and `STEP/SEQ` if a task is meant; workflow ids may hold strokes, too."""
     try:
         return await find(name), ""
     except NotFound:
@@ -214,7 +206,7 @@ async def gateway_view(endpoint: GatewayEndpoint | None, trouble: list[str]) -> 
         return LlmView()
     try:
         async with asyncio.timeout(_SECONDS), open_gateway(endpoint) as gateway:
-            return LlmView.model_validate(await gateway.state())
-    except (ColonyError, TimeoutError, ValidationError) as error:
+            return parse_view(await gateway.state())
+    except (ColonyError, TimeoutError) as error:
         trouble.append(f"the gateway: {type(error).__name__}")
         return LlmView()

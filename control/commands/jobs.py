@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from colony.errors import BadInput, NotFound
+from colony.errors import BadInput
 from control.exit import FAILED_JOB
 
 if TYPE_CHECKING:
@@ -135,17 +135,14 @@ def _transcript(name: str, limit: int, *, whole: bool, as_json: bool, **wanted: 
 def _progress(name: str, *, as_json: bool) -> None:
     from control.report import how_to_read
     from control.session import failure_here, ledger_here, temporal_later_here
-    from control.unopened import Unopened, find_unopened, why_unopened
+    from control.unopened import Unopened, job_or_unopened, why_unopened
     from control.waits import approvals_by
     from control.watch import follow_job
 
     async def read() -> tuple[JobView | Unopened, str]:
         async with ledger_here() as ledger:
-            try:
-                view = await ledger.job(name)
-            except NotFound:
-                return await find_unopened(ledger, failure_here, name), ""
-            if as_json:
+            view = await job_or_unopened(ledger, failure_here, name)
+            if as_json or isinstance(view, Unopened):
                 return view, ""
             console.print(f"Job {view.job} · {view.template} · {view.workflow_id} · {_coloured(view.state)}")
             asked = approvals_by(await temporal_later_here())
