@@ -13,16 +13,19 @@ from control.queues import HostWaiting, LaneWaiting, Queues
 from workflows.standing import QueueDepth
 
 _WIDE: Final = 24
+_TASKS: Final = Text("Work that Temporal holds. Takers are workers that ask for it.", "dim")
+_HOSTS: Final = Text("On hosts: places run agents, lanes wait for a place; tasks are not begun.", "dim")
+_MODELS: Final = Text("Calls to models, at the gateway.", "dim")
 
 
 def render_queues(found: Queues) -> RenderableType:
     """A table for each kind of queue, and who did not answer."""
     parts: list[RenderableType] = []
     if found.tasks:
-        parts += [_tasks(found.tasks), Text()]
-    parts += [_hosts(found.hosts) if found.hosts else Text("No host lives: see `colony status`.")]
+        parts += [_TASKS, _tasks(found.tasks), Text()]
+    parts += [_HOSTS, _hosts(found.hosts)] if found.hosts else [Text("No host lives: see `colony status`.")]
     if found.models:
-        parts += [Text(), _models(found.models)]
+        parts += [Text(), _MODELS, _models(found.models)]
     parts += [Text(f"Not answered: {each}", "yellow") for each in found.trouble]
     return Group(*parts)
 

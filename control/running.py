@@ -14,7 +14,7 @@ from colony.ledger.port import Ledger
 from control import session
 from control.report import how_to_read, terminal_report
 from control.session import ledger_here, temporal_here, tracing_here
-from control.steering import Steerable
+from control.steering import Steerable, over
 from control.unopened import Unopened, cancel_unopened, find_unopened, job_or_unopened
 from control.waits import approvals_by
 from control.watch import follow_job, wait_for_job
@@ -62,7 +62,10 @@ def _timed(view: JobView, result: JobResult) -> JobView:
 
 
 async def cancel_job(name: str) -> JobView | Unopened | Steerable:
-    """Ask for the cancel of a job; one that is kept until Temporal answers never starts. Raises `NotFound`."""
+    """Ask for the cancel of a job; one that is kept until Temporal answers never starts.
+
+    Raises `NotFound`, also for one that has ended.
+    """
     async with session.ledger_here() as ledger:
         try:
             found = await job_or_unopened(ledger, session.failure_here, name)
@@ -72,6 +75,8 @@ async def cancel_job(name: str) -> JobView | Unopened | Steerable:
         if isinstance(found, Unopened):
             await cancel_unopened(ledger, _cancel_workflow, found)
             return await find_unopened(ledger, session.failure_here, name)
+        if found.state is not JobState.RUNNING:
+            raise over(found)
         await _cancel_workflow(found.workflow_id)
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from colony.contracts import JobState
+from colony.contracts import JobState, JobView
 from colony.errors import NotFound
 from colony.ledger.port import Ledger
 from control import session
@@ -38,8 +38,13 @@ async def steerable(ledger: Ledger, name: str) -> Steerable:
         if found.state is not UnopenedState.OPENING:
             raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.")
     elif found.state is not JobState.RUNNING:
-        raise NotFound(f"Job {found.job} is {found.state}.", remedy=f"See it with `colony job {found.job}`.")
+        raise over(found)
     return Steerable(found.workflow_id, found.job)
+
+
+def over(view: JobView) -> NotFound:
+    """What a person is told who wants something of a job that has ended."""
+    return NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")
 
 
 async def steer(name: str, update: str, *arguments: Any) -> tuple[Steerable, Any]:

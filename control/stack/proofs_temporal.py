@@ -21,8 +21,8 @@ from workflows.client import await_job, connect, start_job
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE, WORKFLOW_QUEUE
 from workflows.versions import POLL_SECONDS
 
-NO_TEMPLATE: Final = "colony_proof"
-"""No template has this name: the job is refused, by the workflow worker and the activities on the ledger together."""
+NO_TEMPLATE: Final = "colony proof"
+"""No template can have this name: workflow worker and activities on the ledger refuse such a job, without a row."""
 
 _QUEUES: Final = (
     (WORKFLOW_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
@@ -75,7 +75,7 @@ def youngest(moments: Iterable[float], now: float) -> float:
 async def worker_works(endpoints: Endpoints) -> str:
     """A job that no template fits is refused: the worker decided it, and its activities looked it up.
 
-    It leaves nothing behind: such a job has no row in the ledger, and its workflow is deleted.
+    It leaves nothing behind: a job of such a name gets no row in the ledger, and its workflow is deleted.
     """
     name = f"proof-{uuid.uuid4().hex[:12]}"
     async with connect(_temporal(endpoints), timeout=5.0) as client:

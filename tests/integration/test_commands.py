@@ -50,6 +50,14 @@ def test_status_says_who_serves_and_that_all_agents_pass(full_stack: RunningStac
     assert sum(host["agents"] for host in status["fleet"]["hosts"]) == 620
 
 
+def test_the_doctor_proves_each_part_and_leaves_nothing_behind(full_stack: RunningStack) -> None:
+    before = full_stack.colony("jobs", "--json").stdout
+    found = json.loads(full_stack.colony("doctor", "--json").stdout)
+    assert [proof["name"] for proof in found["proofs"] if not proof["passed"]] == []
+    assert len(found["proofs"]) > 5
+    assert full_stack.colony("jobs", "--json").stdout == before
+
+
 def test_deploying_again_changes_nothing_and_scaling_goes_both_ways(full_stack: RunningStack) -> None:
     again = json.loads(full_stack.deploy("--count", "620", "--json").stdout)
     assert (again["added"], again["removed"], sum(again["answered"].values())) == (0, 0, 620)
@@ -103,6 +111,9 @@ def test_run_follows_a_job_and_refuses_its_id_a_second_time(full_stack: RunningS
     again = full_stack.colony("run", "review_analysis", "--source", str(source), "--id", name, check=False)
     assert again.returncode == 2
     assert name in again.stdout + again.stderr
+    late = full_stack.colony("cancel", name, check=False)
+    assert late.returncode == 2
+    assert "is done. See it with `colony job " in " ".join((late.stdout + late.stderr).split())
 
 
 BAD_INPUTS = {
