@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from ray_app.gateway.api.fields import RequestRefused
+from workflows.inputs import parse_input
+from workflows.monitor_contracts import TEMPLATE as MONITOR
+from workflows.monitor_contracts import MonitorInput
+from workflows.monitor_input import parse
+from workflows.opening import source_of
 from workflows.schedules import Schedules, ScheduleView, Timing
 from workflows.startable import Startable, unknown_name
 
@@ -25,7 +31,23 @@ def timing_of(fields: Mapping[str, Any], known: Mapping[str, Startable]) -> Timi
     return timing
 
 
-async def create_schedule(schedules: Schedules, name: str, timing: Timing, given: dict[str, Any]) -> ScheduleView:
-    """Make a schedule; how it stands. Raises `AlreadyExists`, `BadInput`."""
+def check_input(given: Mapping[str, Any], found: Startable) -> None:
+    """Refuse an input that no job could take, as far as that is known before one begins; files may come later.
+
+    What a workflow in code takes, only that knows. Raises `BadInput` naming the field.
+    """
+    text = json.dumps(given)
+    if found.name == MONITOR:
+        parse(MonitorInput, text)
+    elif found.template is not None:
+        job, _ = parse_input(text, found.template)
+        source_of(job, found.template)
+
+
+async def create_schedule(
+    schedules: Schedules, name: str, timing: Timing, given: dict[str, Any], known: Mapping[str, Startable]
+) -> ScheduleView:
+    """Make a schedule of something known; how it stands. Raises `AlreadyExists`, `BadInput`."""
+    check_input(given, known[timing.template])
     await schedules.create(name, timing, given)
     return await schedules.show(name)

@@ -42,12 +42,24 @@ def pin_source(
     job: JobInput, template: TemplateConfig, roots: Sequence[Path], values: Mapping[str, Any]
 ) -> SourcePin | None:
     """What the job reads; None for a template without a load step. Blocks on the file. Raises `BadInput`."""
+    source = source_of(job, template)
+    if source is None:
+        return pin_rows(template, values, roots)
+    if isinstance(source, RangeSource):
+        return pin_range(source, template)
+    path = resolve_source(source, roots)
+    with about_file(path.name):
+        return pin_file(path, template, job.columns)
+
+
+def source_of(job: JobInput, template: TemplateConfig) -> str | RangeSource | None:
+    """The file or range that the input names; None for a template with rows of its own. Pure. Raises `BadInput`."""
     if template.steps[0].rows is not None:
         if job.source is not None or job.tasks is not None:
             raise BadInput(
                 "This template takes its rows from its own inputs.", remedy="Leave out `source` and `tasks`."
             )
-        return pin_rows(template, values, roots)
+        return None
     if job.source is not None and job.tasks is not None:
         raise BadInput("The input names both `source` and `tasks`.", remedy="Leave one out.")
     source = job.source
@@ -55,13 +67,9 @@ def pin_source(
         source = RangeSource(range=job.tasks, bytes=job.bytes)
     if source is None:
         raise BadInput("The input names no source.", remedy='Hand in {"source": "<file below a data root>"}.')
-    if isinstance(source, RangeSource):
-        if job.columns:
-            raise BadInput("A generated range has no columns.", remedy="Leave out `columns`.")
-        return pin_range(source, template)
-    path = resolve_source(source, roots)
-    with about_file(path.name):
-        return pin_file(path, template, job.columns)
+    if isinstance(source, RangeSource) and job.columns:
+        raise BadInput("A generated range has no columns.", remedy="Leave out `columns`.")
+    return source
 
 
 def plan_steps(

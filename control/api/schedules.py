@@ -80,8 +80,9 @@ class ScheduleRoutes:
 
     async def create(self, asked: CreateSchedule, response: Response) -> ScheduleView:
         """Start a job again and again."""
-        timing = timing_of(asked.model_dump(exclude={"name", "input"}), startable(self._parts.config))
-        view = await create_schedule(self._parts.schedules, asked.name, timing, asked.input)
+        known = startable(self._parts.config)
+        timing = timing_of(asked.model_dump(exclude={"name", "input"}), known)
+        view = await create_schedule(self._parts.schedules, asked.name, timing, asked.input, known)
         response.headers["Location"] = f"/v1/schedules/{asked.name}"
         return view
 

@@ -52,14 +52,14 @@ def create(
     ] = "skip",
     as_json: Json = False,
 ) -> None:
-    """Start a job again and again. An unknown template is refused."""
-    given = _object(input_json)
-    timing = _timing(template=template, cron=cron, every=every, timezone=timezone, overlap=overlap)
+    """Start a job again and again. An unknown template and an input it cannot take are refused."""
+    given, known = _object(input_json), _startable()
+    timing = _timing(known, template=template, cron=cron, every=every, timezone=timezone, overlap=overlap)
 
     async def work(schedules: Schedules) -> ScheduleView:
         from control.scheduling import create_schedule
 
-        return await create_schedule(schedules, name, timing, given)
+        return await create_schedule(schedules, name, timing, given, known)
 
     view = _with_schedules(work)
     if as_json:
@@ -143,12 +143,12 @@ def _with_schedules(work: Callable[[Schedules], Awaitable[Answer]]) -> Answer:
     return asyncio.run(done())
 
 
-def _timing(**fields: Any) -> Timing:
+def _timing(known: Mapping[str, Startable], **fields: Any) -> Timing:
     from control.scheduling import timing_of
     from ray_app.gateway.api.fields import RequestRefused
 
     try:
-        return timing_of(fields, _startable())
+        return timing_of(fields, known)
     except RequestRefused as error:
         where = f"--{error.param}: " if error.param else ""
         raise BadInput(f"{where}{error.message}", remedy="For example: --cron '0 6 * * *', or --every 3600.") from None

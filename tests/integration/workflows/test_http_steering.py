@@ -194,9 +194,11 @@ async def test_a_job_is_cancelled(colony: Opens) -> None:
 async def test_a_schedule_is_triggered_and_forgotten(colony: Opens) -> None:
     async with served(colony) as api:
         name = f"every-{uuid.uuid4().hex[:8]}"
-        await api.post("/schedules", 201, name=name, template="working", every=86_400, input={"rows": [{"n": 1}]})
-        await api.post("/schedules", 409, name=name, template="working", every=60)
-        await api.post("/schedules", 422, name=f"{name}-2", template="working", cron="99 6 * * *")
+        rows = {"rows": [{"n": 1}]}
+        await api.post("/schedules", 201, name=name, template="working", every=86_400, input=rows)
+        await api.post("/schedules", 409, name=name, template="working", every=60, input=rows)
+        await api.post("/schedules", 422, name=f"{name}-2", template="working", cron="99 6 * * *", input=rows)
+        await api.post("/schedules", 422, name=f"{name}-2", template="working", every=60)
         await api.post(f"/schedules/{name}/pause", 200, note="holidays")
         await api.post(f"/schedules/{name}/trigger")
 

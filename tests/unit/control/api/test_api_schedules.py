@@ -82,6 +82,11 @@ async def test_a_name_is_taken_once(api: ApiOfTwins) -> None:
         ({"name": "a b"}, 422, "BadInput", "name"),
         ({"input": []}, 422, "BadInput", "input"),
         ({"more": 1}, 422, "BadInput", "more"),
+        ({"input": {}}, 422, "BadInput", None),
+        ({"input": {"source": "a.csv", "tasks": 3}}, 422, "BadInput", None),
+        ({"input": {"source": "a.csv", "wrong": 1}}, 422, "BadInput", None),
+        ({"input": {"source": "a.csv", "priority": 9}}, 422, "BadInput", None),
+        ({"template": "website_monitor", "input": {"sites": 5}}, 422, "BadInput", None),
     ],
 )
 async def test_what_cannot_be_is_refused(
