@@ -34,6 +34,9 @@ class Catalog:
         self._backends = backends
         self._clock = clock
         self._served: dict[str, tuple[ServedModel, ...]] = {}
+        self._looking = asyncio.Lock()
+        self._begun = 0
+        self._finished = 0
 
     @property
     def served(self) -> Mapping[str, Sequence[ServedModel]]:
@@ -41,8 +44,17 @@ class Catalog:
         return self._served
 
     async def refresh(self) -> None:
-        """Ask every backend at once. Never raises for a backend that does not answer."""
-        await asyncio.gather(*(self._ask(name, replicas) for name, replicas in self._backends.items()))
+        """Ask every backend at once. Never raises for a backend that does not answer.
+
+        Those who want it while a look is under way share the next one.
+        """
+        wanted = self._begun + 1
+        async with self._looking:
+            if self._finished >= wanted:
+                return
+            number = self._begun = self._begun + 1
+            await asyncio.gather(*(self._ask(name, replicas) for name, replicas in self._backends.items()))
+            self._finished = number
 
     async def watch(self) -> None:
         """Ask again and again, for ever."""
