@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import pytest
 import pytest_asyncio
 from temporalio.client import Client, Interceptor
+from temporalio.service import RPCError, RPCStatusCode
 
 from agents.base import Agent
 from colony.clock import SystemClock
@@ -90,6 +91,16 @@ def intercepted(client: Client, interceptors: Sequence[Interceptor]) -> Client:
     )
 
 
+async def end_running(client: Client) -> None:
+    """End what a test left running: the next one may run on the same server, and numbers its jobs from 1 again."""
+    async for each in client.list_workflows("ExecutionStatus = 'Running'"):
+        try:
+            await client.get_workflow_handle(each.id).terminate()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:  # the list is a moment behind
+                raise
+
+
 class Wrap(Protocol):
     def __call__(self, runner: BatchRunner, /) -> BatchRunner: ...
 
@@ -144,5 +155,6 @@ def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
             finally:
                 shutdown.set()
                 await running
+                await end_running(plain)
 
     return opened  # pyright: ignore[reportReturnType] -- the defaults differ in spelling only

@@ -33,11 +33,7 @@ from workflows.client import await_job, cancel_job, job_progress, start_job, upd
 from workflows.closing import OrphanCloser
 from workflows.contracts import Progress
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="session"),
-    # A word of the SDK about an activity that ended just when its cancel came in.
-    pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"),
-]
+pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 SHIPPED = {AgentType(name): load_agent_class(path, ["agents"]) for name, path in BUILTIN.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from temporalio import workflow
@@ -41,8 +41,13 @@ class InCode(CodedJob):
 
 
 class Slow:
+    held: ClassVar[bool] = False
+    """Whether no task comes to its end."""
+
     async def handle(self, task: AgentTask, ctx: AgentContext) -> AgentResult:
         await asyncio.sleep(0.05)
+        while Slow.held:  # noqa: ASYNC110 -- agents share no event
+            await asyncio.sleep(0.05)
         return AgentResult(value={})
 
     async def health(self) -> str:
@@ -107,7 +112,8 @@ async def test_a_cancel_that_comes_before_it_begins(colony: Opens) -> None:
         assert await flow_of(here, name) == ""
 
 
-async def test_what_its_agents_do_is_paused_and_urgent_with_it(colony: Opens) -> None:
+async def test_what_its_agents_do_is_paused_and_urgent_with_it(colony: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Slow, "held", True)  # else all could be handed out before the pause
     async with colony(TYPES, coded=[InCode]) as here:
         name = await started(here, "flow", tasks=100, priority=4, tenant="acme")
         first = await flow_shows(here, name, priority=4)
@@ -115,6 +121,8 @@ async def test_what_its_agents_do_is_paused_and_urgent_with_it(colony: Opens) ->
         child = here.client.get_workflow_handle(await flow_of(here, name))
         assert (await child.describe()).typed_search_attributes[TENANT] == "acme"
         await update_job(here.client, name, "pause")
+        await flow_shows(here, name, paused=True)
+        monkeypatch.setattr(Slow, "held", False)
         await flow_shows(here, name, paused=True, batches=0)
         await update_job(here.client, name, "set_priority", 1)
         await flow_shows(here, name, paused=True, priority=1)

@@ -127,6 +127,7 @@ async def test_a_monitor_takes_the_words_of_every_job(tmp_path: Path, monkeypatc
         handle = await here.start(priority=4, tenant="acme")
         await here.runs(handle)
         assert (await here.progress(handle)).priority == 4
+        await assert_eventually(lambda: here.noting.seen, 30)
         assert await update_job(here.client, handle.id, "set_priority", 1) == 1
         with pytest.raises(BadInput):
             await update_job(here.client, handle.id, "set_priority", 9)

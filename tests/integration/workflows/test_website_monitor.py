@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.errors import Error as NatsError
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
@@ -69,6 +70,10 @@ class Watching:
         started = await start_job(self.client, "website_monitor", {**QUICK, **given})
         self.handles.append(self.client.get_workflow_handle(started.workflow_id))
         return self.handles[-1]
+
+    def told(self) -> list[str]:
+        """The events of sites that the bus has; the webhook may be told before it."""
+        return [subject for subject, _ in self.facts if subject.startswith("colony.event.site-")]
 
     async def end(self) -> None:
         """A monitor runs for ever, and the next test numbers its jobs from 1 again."""
@@ -192,8 +197,8 @@ async def test_down_and_up_again_is_told_once(watching: Opens) -> None:
         assert (alert.site, alert.worst, alert.changes) == ("bad", "down", 1)
         assert alert.closed_at is not None
         assert alert.closed_at > alert.opened_at
-        told = [subject for subject, _ in here.facts if subject.startswith("colony.event.site-")]
-        assert told == ["colony.event.site-down.bad", "colony.event.site-up.bad"]
+        await assert_eventually(lambda: len(here.told()) >= 2, 20)
+        assert here.told() == ["colony.event.site-down.bad", "colony.event.site-up.bad"]
         names = await handle.execute_update("report", 1.0)
         assert names == ["report.md", "report.html"]
         text = next(each.content.decode() for each in await here.ledger.artifacts(job) if each.name == "report.md")
@@ -243,7 +248,7 @@ async def test_sites_that_misbehave_are_found_and_hold_up_nobody(watching: Opens
             "good": "",
         }.items():
             assert said in problems[name], name
-        assert endless.sent < 200_000_000
+        assert endless.sent < 25_000_000 * endless.requests, "the page is left, and not read to its end"
         checks = good.requests
         await assert_eventually(lambda: good.requests >= checks + 3, 20)
         assert good.requests > hang.requests
@@ -369,8 +374,8 @@ async def test_a_webhook_that_is_away_gets_all_of_it_later(watching: Opens) -> N
         hook.post_status = 204
         await assert_eventually(lambda: hook.posts, 40)
         assert [event["kind"] for event in hook.events] == ["site-down"]
-        told = [subject for subject, _ in here.facts if subject.startswith("colony.event.site-")]
-        assert told == ["colony.event.site-down.site"]
+        await assert_eventually(here.told, 20)
+        assert here.told() == ["colony.event.site-down.site"]
 
 
 async def test_a_webhook_that_refuses_is_given_up_and_the_next_event_is_told(watching: Opens) -> None:
@@ -530,7 +535,11 @@ async def test_events_come_over_a_real_bus_that_crashes(watching: Opens) -> None
             return [subject for subject in found.values() if subject.endswith(".shop")]
 
         async def both() -> bool:
-            assert await kept() == ["colony.event.site-down.shop", "colony.event.site-up.shop"]
+            try:
+                found = await kept()
+            except NatsError:  # the server takes connections before its log is there again
+                return False
+            assert found == ["colony.event.site-down.shop", "colony.event.site-up.shop"]
             return True
 
         await assert_eventually(lambda: worker.connected and listener.connected, 40)

@@ -33,6 +33,7 @@ from control import worker_versions
 from control.cli import build_app, run_app
 from control.exit import NOT_NOW
 from tests.eventually import assert_eventually
+from tests.integration.workflows.conftest import end_running
 from tests.servers.temporal import temporal_cli, temporal_server
 from workflows import moving
 from workflows.activities_dispatch import DispatchActivities
@@ -156,8 +157,7 @@ async def world(versioned_server: TemporalEndpoint, tmp_path: Path) -> AsyncGene
             yield World(client, versioned_server, ledger, runner, tmp_path, name)
         finally:
             await leave_versions(client, name)
-            async for each in client.list_workflows("ExecutionStatus = 'Running'"):
-                await client.get_workflow_handle(each.id).terminate()
+            await end_running(client)
             shutdown.set()
             await running
 
@@ -192,6 +192,7 @@ async def test_jobs_of_the_plain_command_run_once_a_version_is_current(world: Wo
 async def test_a_job_under_way_follows_the_new_version(world: World) -> None:
     async with world.worker("one") as first, world.worker("two", promote=False):
         await first.wait()
+        await assert_eventually(lambda: _polls(world, "two"), 20)
         started = await start_job(world.client, "durable_tasks", {"tasks": 40_000})
         await world.moved(started.workflow_id, "one")
         await make_current(world.client, world.name, "two")
@@ -206,6 +207,7 @@ async def test_a_job_that_calls_one_with_a_long_history_changes_versions_with_it
     monkeypatch.setattr("workflows.policies.MAX_EVENTS", 40)
     async with world.worker("one") as first, world.worker("two", promote=False):
         await first.wait()
+        await assert_eventually(lambda: _polls(world, "two"), 20)
         started = await start_job(world.client, "caller", {})
 
         async def called() -> str:

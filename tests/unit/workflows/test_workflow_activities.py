@@ -15,6 +15,7 @@ from colony.dispatch import OnProgress
 from colony.errors import BadInput, NotFound, Overloaded, Permanent
 from colony.ledger.memory import MemoryLedger
 from colony.llm.contracts import JobBudget
+from tests.eventually import assert_eventually
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.contracts import CancelJob, CloseJob, OpenJob, ParentNote, StepRef
@@ -29,9 +30,11 @@ class Scripted:
         self._end = end
         self._beats = beats
         self._every = every
+        self.begun = False
         self.cancelled = False
 
     async def run(self, request: BatchRequest, on_progress: OnProgress) -> BatchReport:
+        self.begun = True
         try:
             for beat in range(self._beats):
                 await asyncio.sleep(self._every)
@@ -61,7 +64,7 @@ async def test_heartbeats_are_the_progress_of_the_host() -> None:
 
 
 async def test_progress_keeps_a_batch_longer_than_the_silence_allowed() -> None:
-    report, _ = await dispatch(Scripted(BatchReport(ok=10), beats=8, every=0.1), silence=0.5)
+    report, _ = await dispatch(Scripted(BatchReport(ok=10), beats=9, every=0.2), silence=1.5)
     assert report.ok == 10
 
 
@@ -100,7 +103,7 @@ async def test_cancellation_reaches_the_runner() -> None:
     runner = Scripted(None, beats=1)
     environment = ActivityEnvironment()
     running = asyncio.create_task(environment.run(DispatchActivities(runner).dispatch_batch, REQUEST))
-    await asyncio.sleep(0.05)
+    await assert_eventually(lambda: runner.begun)
     environment.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
