@@ -33,6 +33,9 @@ FRESH_SECONDS: Final = 15.0
 
 _PROBE_TIMEOUT: Final = 3.0
 _FINISH_SECONDS: Final = 10.0
+_LAST_TRY_SECONDS: Final = 0.1
+"""What the last try of an ask has left: with less, nobody there would look like no answer in time."""
+
 _NO_RESPONDERS = b"NATS/1.0 503"
 
 
@@ -96,9 +99,11 @@ class NatsMessenger:
             try:
                 answer = await self._ask_once(subject, data, deadline, headers)
             except (NoResponders, Unavailable):
-                if deadline - time.monotonic() <= pause:
+                spare = deadline - time.monotonic() - _LAST_TRY_SECONDS
+                if spare <= 0:
                     raise
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter, no secret
+                wait = min(pause, max(spare, 0.02)) * random.uniform(0.5, 1.0)  # noqa: S311 -- jitter, no secret
+                await asyncio.sleep(wait)
                 pause = min(pause * 2, 0.25)
                 continue
             raise_answered_error(answer)

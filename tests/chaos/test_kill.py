@@ -23,7 +23,7 @@ from control.stack.paths import StackPaths
 from control.stack.state import read_state
 from tests.running_stack import RunningStack, wait_for
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 TASKS = 3_000
 
@@ -96,7 +96,21 @@ async def whole(stack: RunningStack) -> None:
         fleet = status["fleet"]  # nobody can say while a server it is asked of comes back
         return ready and fleet is not None and len(fleet["hosts"]) == 2 and fleet["passing"] == fleet["desired"]
 
-    await wait_for(check, 90.0, "the stack is whole")
+    await wait_for(check, 180.0, "the stack is whole")
+
+
+def is_host(process: psutil.Process) -> bool:
+    try:
+        return "HostActor" in " ".join(process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def pids_of(stack: RunningStack, victim: str) -> list[int]:
@@ -111,7 +125,7 @@ def pids_of(stack: RunningStack, victim: str) -> list[int]:
         if victim != "host":
             return [identity.pid for name, identity in ray.processes.items() if name.startswith(victim)]
         raylet = psutil.Process(next(one.pid for name, one in ray.processes.items() if name.startswith("raylet")))
-        return [child.pid for child in raylet.children(recursive=True) if "HostActor" in " ".join(child.cmdline())]
+        return [child.pid for child in raylet.children(recursive=True) if is_host(child)]
     service = record.service(victim)
     assert service is not None
     return [identity.pid for identity in service.processes.values()]
@@ -160,7 +174,7 @@ async def test_a_frozen_host_is_replaced_and_commits_nothing_when_it_wakes(chaos
         await check_whole_job(ledger, view)
         with suppress(psutil.NoSuchProcess):
             victim.resume()
-        await wait_for(lambda: not victim.is_running() or victim.status() == "zombie", 60.0, "the woken host ends")
+        await wait_for(lambda: has_ended(victim), 60.0, "the woken host ends")
         assert await ledger.outcome_multiplicity(view.job) is not None
         await check_whole_job(ledger, await ledger.job(workflow_id))
     await whole(chaos_stack)

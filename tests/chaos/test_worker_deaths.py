@@ -44,7 +44,7 @@ from tests.servers.temporal import temporal_server
 from workflows.client import await_job, cancel_job, connect, start_job
 from workflows.contracts import JobResult
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 Answer = TypeVar("Answer")
 
@@ -128,7 +128,7 @@ class Mortals:
 
     async def _done(self, template: str, given: Mapping[str, Any]) -> tuple[JobResult, dict[str, bytes]]:
         started = await start_job(self.client, template, given)
-        result = await await_job(self.client, started.workflow_id, timeout=380)
+        result = await await_job(self.client, started.workflow_id, timeout=850)
         assert (await self.ledger.job(started.key)).state is JobState.DONE
         assert not any(step.failed for step in result.steps), result
         pairs = await self.ledger.outcome_multiplicity(result.job)
@@ -296,5 +296,5 @@ async def watch_a_site(here: Mortals, site: Site, hook: Site) -> None:
     assert (await here.ledger.monitor_pulse(number)).failed_notices == 1, "one was given up, once"
     await cancel_job(here.client, started.workflow_id)
     with pytest.raises(Cancelled):
-        await await_job(here.client, started.workflow_id, timeout=60)
+        await await_job(here.client, started.workflow_id, timeout=180)
     assert (await here.ledger.job(started.key)).state is JobState.CANCELLED

@@ -94,6 +94,7 @@ def test_the_plain_temporal_command_runs_a_job(full_stack: RunningStack) -> None
     assert view["state"] == "done", view
     progress = full_stack.temporal("workflow", "query", "--workflow-id", workflow_id, "--type", "progress")
     assert "classify" in progress.stdout
+    full_stack.temporal("workflow", "result", "--workflow-id", workflow_id)  # it ends after its job
     described = full_stack.temporal("workflow", "describe", "--workflow-id", workflow_id)
     assert "COMPLETED" in described.stdout.upper()
     report = full_stack.colony("results", workflow_id).stdout

@@ -13,7 +13,7 @@ import pytest
 
 from tests.running_stack import ROOT, RunningStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", name="stack")
@@ -37,7 +37,7 @@ def reports_of(stack: RunningStack, template: str) -> Path:
 
 
 def test_the_monitor_starts_a_stack_and_sees_sites_fail_and_recover(stack: RunningStack) -> None:
-    told = stack.colony("demo-monitor", timeout=280).stdout
+    told = stack.colony("demo-monitor", timeout=540).stdout
     posts, events, signed = map(int, re.findall(r"Webhook: (\d+) POSTs with (\d+) events, (\d+) with", told)[0])
     assert 0 < posts == signed <= events
     assert "down" in told
@@ -46,7 +46,7 @@ def test_the_monitor_starts_a_stack_and_sees_sites_fail_and_recover(stack: Runni
 
 
 def test_content_becomes_posts_with_citations(stack: RunningStack) -> None:
-    told = stack.colony("demo-content", timeout=120).stdout
+    told = stack.colony("demo-content", timeout=240).stdout
     folder = reports_of(stack, "content_creation")
     posts = list((folder / "posts").glob("*.md"))
     assert len(posts) == 12
@@ -57,7 +57,7 @@ def test_content_becomes_posts_with_citations(stack: RunningStack) -> None:
 
 
 def test_a_brief_becomes_a_site(stack: RunningStack) -> None:
-    told = stack.colony("demo-website", timeout=120).stdout
+    told = stack.colony("demo-website", timeout=240).stdout
     home = reports_of(stack, "website_build") / "site" / "index.html"
     assert home.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert "Look at it" in told

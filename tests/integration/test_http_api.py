@@ -20,7 +20,7 @@ from tests.eventually import assert_eventually
 from tests.integration.test_commands import write_reviews
 from tests.running_stack import RunningStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -107,7 +107,11 @@ async def test_jobs_asked_for_while_temporal_is_dead_are_done_once_it_is_back(
     await assert_eventually(all_done, timeout=90, every=0.5)
     listed = json.loads(full_stack.colony("jobs", "--limit", "200", "--json").stdout)
     assert sorted(one["workflow_id"] for one in listed if one["workflow_id"] in names) == sorted(names)
-    assert (await client.get("/readyz")).json()["ready"] is True
+
+    async def ready_again() -> bool:
+        return (await client.get("/readyz")).json()["ready"] is True
+
+    await assert_eventually(ready_again, timeout=60)
 
 
 async def test_an_api_that_is_killed_comes_back_and_starts_what_it_had_taken(

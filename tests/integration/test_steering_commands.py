@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import uuid
 from pathlib import Path
 
@@ -71,6 +72,17 @@ def test_a_step_is_done_again_and_why_says_that_it_ended(full_stack: RunningStac
     assert why["reasons"][0]["code"] == "done"
 
 
+def waits_for(stack: RunningStack, name: str, code: str) -> None:
+    """Until `why` gives this reason: a worker takes a moment to get there."""
+    deadline = time.monotonic() + 60
+    while True:
+        why = json.loads(stack.colony("why", name, "--json").stdout)
+        if code in [reason["code"] for reason in why["reasons"]]:
+            return
+        assert time.monotonic() < deadline, why
+        time.sleep(0.2)
+
+
 def test_a_job_that_asks_a_person_is_paused_resumed_and_approved(full_stack: RunningStack) -> None:
     name = f"asking-{uuid.uuid4().hex[:6]}"
     steps = [
@@ -79,10 +91,10 @@ def test_a_job_that_asks_a_person_is_paused_resumed_and_approved(full_stack: Run
     ]
     full_stack.colony("run", INLINE, "--input", json.dumps({"template": {"steps": steps}}), "--id", name, "--no-wait")
     full_stack.colony("pause", name)
-    why = json.loads(full_stack.colony("why", name, "--json").stdout)
-    assert "paused" in [reason["code"] for reason in why["reasons"]], why
+    waits_for(full_stack, name, "paused")
     assert json.loads(full_stack.colony("priority", name, "1", "--json").stdout)["priority"] == 1
     full_stack.colony("resume", name)
+    waits_for(full_stack, name, "approval")
     assert "Go on?" in full_stack.colony("why", name).stdout
     full_stack.colony("approve", name, "--comment", "fine", "--by", "ada")
     full_stack.colony("job", name)

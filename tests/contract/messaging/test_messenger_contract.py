@@ -231,7 +231,7 @@ async def test_closed_subscriptions_receive_nothing_and_finish_what_they_took(co
     await taken.aclose()
     assert handled == ["before"]
     with pytest.raises(NoResponders):
-        await sender.ask(AGENT, Envelope(kind="after"), timeout=0.2)
+        await sender.ask(AGENT, Envelope(kind="after"), timeout=1)
     assert handled == ["before"]
 
 

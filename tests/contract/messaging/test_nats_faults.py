@@ -52,7 +52,7 @@ async def client(server: NatsServer) -> AsyncGenerator[NatsMessenger]:
 
 async def answers(client: NatsMessenger) -> bool:
     try:
-        return (await client.ask(AGENT, Envelope(kind="q"), timeout=1)).kind == "ok"
+        return (await client.ask(AGENT, Envelope(kind="q"), timeout=5)).kind == "ok"
     except ColonyError:
         return False
 
@@ -264,7 +264,7 @@ async def test_the_event_log_keeps_facts_and_answers_no_ask(host, client):
     with pytest.raises((nats.errors.Error, TimeoutError)):
         await client.jetstream(timeout=0.5).purge_stream("colony_events")
     with pytest.raises(NoResponders):
-        await client.ask("colony.agent.9.nobody", Envelope(kind="q"), timeout=0.3)
+        await client.ask("colony.agent.9.nobody", Envelope(kind="q"), timeout=1)
 
 
 async def test_the_registry_in_nats_works_within_the_permissions(server):

@@ -17,8 +17,6 @@ from colony.registry.port import Registry
 from tests.servers.consul import running_consul
 from tests.servers.nats import nats_server
 
-TIME_TO_LIVE = 2.0
-
 
 @dataclass(frozen=True)
 class World:
@@ -30,8 +28,8 @@ class World:
 
 
 @asynccontextmanager
-async def _memory(_: Path) -> AsyncGenerator[World]:
-    registry = MemoryRegistry(time_to_live=TIME_TO_LIVE)
+async def _memory(_: Path, time_to_live: float) -> AsyncGenerator[World]:
+    registry = MemoryRegistry(time_to_live=time_to_live)
 
     @asynccontextmanager
     async def client(_: str) -> AsyncGenerator[Registry]:
@@ -47,24 +45,24 @@ async def _memory(_: Path) -> AsyncGenerator[World]:
 
 
 @asynccontextmanager
-async def _nats(_: Path) -> AsyncGenerator[World]:
+async def _nats(_: Path, time_to_live: float) -> AsyncGenerator[World]:
     async with nats_server() as server:
 
         def client(role: str) -> AbstractAsyncContextManager[Registry]:
             password = read_secret(Path(server.endpoint.credentials) / f"nats-{role}")
             return open_nats_kv_registry(
-                server.endpoint.url, role, password, f"_INBOX_{role}", time_to_live=TIME_TO_LIVE
+                server.endpoint.url, role, password, f"_INBOX_{role}", time_to_live=time_to_live
             )
 
         yield World(client, server.kill, server.start)
 
 
 @asynccontextmanager
-async def _consul(folder: Path) -> AsyncGenerator[World]:
+async def _consul(folder: Path, time_to_live: float) -> AsyncGenerator[World]:
     async with running_consul(folder) as server:
 
         def client(role: str) -> AbstractAsyncContextManager[Registry]:
-            return open_consul_registry(server.address, server.token_file(role), time_to_live=TIME_TO_LIVE)
+            return open_consul_registry(server.address, server.token_file(role), time_to_live=time_to_live)
 
         yield World(client, server.stop, server.start)
 
@@ -72,10 +70,16 @@ async def _consul(folder: Path) -> AsyncGenerator[World]:
 _WORLDS = {"memory": _memory, "nats-kv": _nats, "consul": _consul}
 
 
+@pytest.fixture
+def time_to_live() -> float:
+    """Seconds until a host that does not beat stops passing: more than a test takes that is not about them."""
+    return 600.0
+
+
 @pytest.fixture(params=sorted(_WORLDS))
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path, time_to_live: float) -> AsyncGenerator[World]:
     """A registry of each kind with nothing in it."""
-    async with _WORLDS[request.param](tmp_path) as found:
+    async with _WORLDS[request.param](tmp_path, time_to_live) as found:
         yield found
 
 

@@ -37,6 +37,7 @@ async def run(script: str, **environment: str) -> str:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(300)
 async def test_roles_then_schema_then_schema_again(tmp_path: Path) -> None:
     tool = sql_tool()
     secrets = tmp_path / "secrets"

@@ -19,7 +19,7 @@ from control.stack.binaries import find_binaries
 from tests.documents import DOCUMENTS, ROOT, blocks, name_of
 from tests.running_stack import RunningStack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 def scripts() -> dict[Path, str]:
@@ -61,6 +61,6 @@ def test_commands_of_a_document_work(document: Path, reader: RunningStack) -> No
     del environment["PYTHONPATH"]
     done = subprocess.run(
         ["bash", "-c", f"set -eux\n{SCRIPTS[document]}"],
-        cwd=reader.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=170,
+        cwd=reader.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -36,7 +36,7 @@ from tests.eventually import assert_eventually
 from tests.servers.nats import nats_server
 from tests.servers.postgres import postgres_server
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = str(Path(__file__).resolve().parents[3])
 CONFIG = """
 fleet:
@@ -124,7 +124,7 @@ def ignore(progress: BatchProgress) -> None:
 
 
 async def run_to_the_end(runner: HostBatchRunner, request: BatchRequest) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 if not (await runner.run(request, ignore)).left:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
+from typing import Any
 
 import psutil
 import pytest
@@ -12,14 +14,21 @@ from control.stack.state import ServiceRecord, read_state
 from control.stack.stopping import members
 from tests.running_stack import RunningStack
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def connections(pid: int) -> Sequence[Any]:
+    try:
+        return psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return ()
 
 
 def open_ports(service: ServiceRecord) -> dict[int, bool]:
     """Port -> whether it can be reached from outside."""
     found: dict[int, bool] = {}
     for entry in members(service):
-        for connection in psutil.Process(entry.identity.pid).net_connections("tcp"):
+        for connection in connections(entry.identity.pid):
             if connection.status == psutil.CONN_LISTEN:
                 outside = not ipaddress.ip_address(connection.laddr.ip).is_loopback
                 found[connection.laddr.port] = found.get(connection.laddr.port, False) or outside

@@ -24,6 +24,7 @@ from ray_app.gateway.plan import gateway_plan
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(find_ollama() is None, reason="No Ollama: make servers SERVERS=ollama"),
 ]
 

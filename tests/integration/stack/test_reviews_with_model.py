@@ -13,7 +13,7 @@ import pytest
 
 from tests.running_stack import RunningStack, running_stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 CONFIG = {"fleet": {"hosts": 1}, "model": {"enabled": True, "slots": 4, "context": 1024}}
 JUDGED = 16
@@ -56,7 +56,7 @@ def test_the_model_judges_every_review_and_words_the_report(stack: RunningStack)
         *("workflow", "start", "--type", "review_analysis", "--task-queue", "colony"),
         *("--workflow-id", "with-model", "--input", json.dumps(given)),
     )
-    stack.temporal("workflow", "result", "--workflow-id", "with-model", timeout=300)
+    stack.temporal("workflow", "result", "--workflow-id", "with-model", timeout=600)
     report = report_of(stack, "with-model")
     uses = {use["step"]: use for use in report["models"]}
     assert report["by"]["model"] > JUDGED / 2
@@ -73,5 +73,5 @@ def test_the_model_judges_every_review_and_words_the_report(stack: RunningStack)
 
 
 def test_the_table_of_the_terminal_names_the_model(stack: RunningStack) -> None:
-    done = stack.colony("run", "review_analysis", "--source", "reviews.csv")
+    done = stack.colony("run", "review_analysis", "--source", "reviews.csv", timeout=600)
     assert "smollm2-135m-instruct" in done.stdout

@@ -19,7 +19,7 @@ from control.stack.state import ServiceRecord, StackRecord, read_state
 from control.stack.stopping import members
 from tests.eventually import assert_eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

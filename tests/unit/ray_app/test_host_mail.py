@@ -265,7 +265,7 @@ async def test_a_new_version_of_an_agent_waits_for_what_the_old_one_does(monkeyp
     bus = world.messenger("client")
     async with world.one_host() as host:
         await bus.ask(agent_subject(agent), envelope(), timeout=5)
-        first = asyncio.create_task(bus.ask(agent_subject(agent), envelope(seconds=0.3), timeout=5))
+        first = asyncio.create_task(bus.ask(agent_subject(agent), envelope(seconds=1.0), timeout=5))
         await assert_eventually(lambda: host._mail._inside)
         parked = asyncio.create_task(bus.ask(agent_subject(agent), envelope(), timeout=5))
         await assert_eventually(lambda: host._mail._parked)
@@ -293,7 +293,7 @@ async def test_an_agent_that_misbehaves_on_its_way_to_sleep_harms_nobody(monkeyp
     bus = world.messenger("client")
     async with world.one_host() as host:
         for agent in (*agents, *agents):
-            await bus.ask(agent_subject(agent), envelope(), timeout=2)
+            await bus.ask(agent_subject(agent), envelope(), timeout=5)
             await assert_eventually(lambda: host.status().awake == 0, 5)
         assert not host.ended.done()
 
