@@ -149,12 +149,13 @@ async def test_what_cannot_become_posts_fails_with_its_reason(
             await await_job(here.client, started.workflow_id, timeout=60)
 
 
+@pytest.mark.timeout(300)
 async def test_a_thousand_topics_stay_within_bounds(colony: Opens) -> None:
     lines = ["topic", *(f"watering and mulch for bed {number}" for number in range(1_000))]
     async with colony(AGENTS) as here:
         prepare(here, "\n".join(lines) + "\n")
         started = await start_job(here.client, "content_creation", {"source": "topics.csv", "parameters": CORPUS})
-        result = await await_job(here.client, started.workflow_id, timeout=110)
+        result = await await_job(here.client, started.workflow_id, timeout=280)
         found = await files(here, result.job)
         with zipfile.ZipFile(io.BytesIO(found["posts.zip"])) as archive:
             assert len(set(archive.namelist())) == 1_000

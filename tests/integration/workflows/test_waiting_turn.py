@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,12 +23,14 @@ from colony.config.model import Config
 from colony.contracts import JobState
 from colony.errors import Unavailable
 from colony.ids import AgentType
+from colony.jobs import StepPlan
 from colony.ledger.memory import MemoryLedger
 from tests.eventually import assert_eventually
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.client import StartedJob, await_job, connect, job_progress, start_job
 from workflows.local_runner import local_runner
+from workflows.policies import dispatch_options
 from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
@@ -72,6 +76,11 @@ class World:
         await assert_eventually(lambda: self.asked >= times, 60)
 
 
+def soon_given_up(step: StepPlan, priority: int, tenant: str) -> dict[str, Any]:
+    """Options of a batch that waits only shortly; what its job asks of the ledger may wait as long as ever."""
+    return {**dispatch_options(step, priority, tenant), "schedule_to_start_timeout": timedelta(seconds=STALL)}
+
+
 @asynccontextmanager
 async def _running(*workers: object) -> AsyncGenerator[None]:
     stop = asyncio.Event()
@@ -86,8 +95,8 @@ async def _running(*workers: object) -> AsyncGenerator[None]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(temporal: TemporalEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[World]:
     monkeypatch.setattr("workflows.activities_io._LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("workflows.policies.STALL_SECONDS", STALL)
     monkeypatch.setattr("workflows.steps.STALL_SECONDS", STALL)
+    monkeypatch.setattr("workflows.steps.dispatch_options", soon_given_up)
     async with connect(temporal) as client:
         yield World(client, tmp_path)
 

@@ -87,7 +87,7 @@ async def test_a_job_outlives_its_workers(temporal: TemporalEndpoint, tmp_path: 
         first_stop.set()
         await first
         second = asyncio.create_task(run_workers(workers(other), second_stop))
-        result = await await_job(client, started.workflow_id, timeout=60)
+        result = await await_job(client, started.workflow_id, timeout=100)
         second_stop.set()
         await second
         assert result.steps[1].ok == 60_000
