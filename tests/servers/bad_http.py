@@ -111,6 +111,11 @@ async def bad_server(behave: Behaviour = hang) -> AsyncGenerator[BadServer]:
         await server.wait_closed()
 
 
+async def _answer(state: BadServer, request: bytes, writer: asyncio.StreamWriter) -> None:
+    state.requests.append(request)  # in one step with the beginning of the answer, for which it is the last one
+    await state.behave(writer)
+
+
 async def _exchange(state: BadServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     state.open += 1
     try:
@@ -118,8 +123,7 @@ async def _exchange(state: BadServer, reader: asyncio.StreamReader, writer: asyn
             request = await reader.readuntil(b"\r\n\r\n")
             size = [line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:")]
             request += await reader.readexactly(int(size[0].split(b":")[1])) if size else b""
-            state.requests.append(request)
-            working = asyncio.ensure_future(state.behave(writer))
+            working = asyncio.ensure_future(_answer(state, request, writer))
             gone = asyncio.ensure_future(reader.read(1))
             try:
                 await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)

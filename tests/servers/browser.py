@@ -42,7 +42,7 @@ class Browser:
         await self.call("Page.enable")
         address = page.absolute().as_uri()  # noqa: ASYNC240 -- asks nothing but the working folder
         await self.call("Page.navigate", url=address)
-        await assert_eventually(lambda: self._shows(address))
+        await assert_eventually(lambda: self._shows(address), timeout=60)
 
     async def _shows(self, address: str) -> bool:
         return await self.value("document.readyState + location.href") == f"complete{address}"
@@ -90,15 +90,23 @@ async def browser() -> AsyncGenerator[Browser]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.wait(), 15)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 async def _address(file: Path) -> str:
     await assert_eventually(lambda: _written(file), timeout=60)
     port = file.read_text().split()[0]  # noqa: ASYNC240 -- one line
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-        tabs = await answer.json()
-    return next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
+    async with aiohttp.ClientSession() as session:
+
+        async def tabs() -> list[str]:
+            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                return [tab["webSocketDebuggerUrl"] for tab in await answer.json() if tab["type"] == "page"]
+
+        return (await assert_eventually(tabs, timeout=30))[0]  # it listens a moment before it has a tab
 
 
 def _written(file: Path) -> bool:

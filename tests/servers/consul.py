@@ -100,7 +100,7 @@ class ConsulServer:
                 stderr=log,
                 env={"PATH": os.defpath, "HOME": str(self.folder), **consul_environment()},
             )
-        await assert_eventually(self._ready, timeout=30)
+        await assert_eventually(self._ready, timeout=60)
 
     async def _ready(self) -> bool:
         assert self.process is not None

@@ -51,7 +51,7 @@ async def embedded_model(
             await assert_eventually(ready, 60)
         yield ModelEndpoint(url=url, key_file=str(key_file or ""))
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 30) == 0
     finally:
         if process.returncode is None:
             process.kill()

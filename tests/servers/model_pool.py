@@ -98,7 +98,7 @@ async def model_pool(folder: Path, models: dict[str, dict[str, Any]], **pool: An
         if process.returncode is None:
             children = running.children()
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 30) == 0
             assert not [child for child in children if alive(child)]
     finally:
         if process.returncode is None:

@@ -19,13 +19,7 @@ from colony.config.endpoints import NatsEndpoint
 from colony.messaging.permissions import ROLES
 from colony.messaging.server_config import render_server_config
 from tests.eventually import assert_eventually
-
-
-def free_port() -> int:
-    """A port of loopback nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.servers.consul import free_ports
 
 
 def _binary() -> str:
@@ -40,8 +34,7 @@ class NatsServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
-        self.monitoring_port = free_port()
+        self.port, self.monitoring_port = free_ports(2)
         self.passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -76,7 +69,7 @@ class NatsServer:
     async def start(self) -> None:
         """Start and wait until it takes connections."""
         self._launch()
-        await assert_eventually(self._answers, timeout=15)
+        await assert_eventually(self._answers, timeout=30)
 
     def _launch(self) -> None:
         command = [_binary(), "-c", str(self.folder / "nats-server.conf")]

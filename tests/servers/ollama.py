@@ -81,7 +81,7 @@ class OllamaServer:
             self.process = await asyncio.create_subprocess_exec(
                 self.binary, "serve", stdout=log, stderr=log, env=environment, start_new_session=True
             )
-        await assert_eventually(self._ready, timeout=30)
+        await assert_eventually(self._ready, timeout=60)
 
     async def _ready(self) -> bool:
         assert self.process is not None

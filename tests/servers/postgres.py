@@ -110,7 +110,7 @@ class PostgresServer:
                 cwd="/",
                 **_as_other_user(),
             )
-        deadline = asyncio.get_running_loop().time() + 30
+        deadline = asyncio.get_running_loop().time() + 60
         while True:
             try:
                 await self.admin("SELECT 1")
@@ -157,7 +157,7 @@ class PostgresServer:
             user=_ADMIN,
             password=self._admin_file.read_text("ascii"),
             database=database,
-            timeout=5,
+            timeout=30,
         )
         try:
             return await connection.fetchval(command, timeout=60)

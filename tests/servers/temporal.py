@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from colony.config.endpoints import TemporalEndpoint
+from tests.servers.consul import free_ports
 
 BINARY = Path(sys.executable).parent / "temporal"
 
@@ -35,9 +36,10 @@ async def temporal_server(
 ) -> AsyncGenerator[TemporalEndpoint]:
     """A server that accepts connections; its data lives in `database`, or in memory."""
     with tempfile.TemporaryDirectory(prefix="colony-temporal-") as folder:
-        port = port or free_port()
+        own, http, metrics = free_ports(3)
+        port = port or own
         command = [str(BINARY), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
-        command += ["--log-level", "error", "--http-port", str(free_port()), "--metrics-port", str(free_port())]
+        command += ["--log-level", "error", "--http-port", str(http), "--metrics-port", str(metrics)]
         for name, value in dynamic_config.items():
             command += ["--dynamic-config-value", f"{name}={value}"]
         if database is not None:
@@ -55,7 +57,7 @@ async def temporal_server(
 
 
 async def _listens(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             if process.returncode is not None:
                 said = log.read_text(errors="replace")  # noqa: ASYNC240 -- a small local file, and we fail now

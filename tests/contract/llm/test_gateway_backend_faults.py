@@ -34,12 +34,12 @@ pytestmark = pytest.mark.contract
 
 EVENTS = "text/event-stream"
 KEY = "sk-secret-of-this-test"
-SILENCE = 0.3
+SILENCE = 1.0
 
 Ask = Callable[[OpenAIBackend, BackendCall], Awaitable[Any]]
 
 
-def call(text: str = "Hello", seconds: float = 20.0, **given: Any) -> BackendCall:
+def call(text: str = "Hello", seconds: float = 60.0, **given: Any) -> BackendCall:
     body = {"messages": [{"role": "user", "content": text}], **given}
     return BackendCall(kind=Kind.CHAT, model="m", body=body, seconds=seconds)
 

@@ -49,11 +49,11 @@ class Front:
 
 
 @asynccontextmanager
-async def front(folder: Path, behave: Behaviour) -> AsyncGenerator[Front]:
+async def front(folder: Path, behave: Behaviour, *, silence: float = 10.0) -> AsyncGenerator[Front]:
     """A bad server and a good one behind one gateway; while the test runs, the good one is asked all the time."""
     async with bad_server() as server:
         server.behave = lists_models_but(server, behave)
-        bad = BackendConfig(kind="openai", urls=(server.url,), models=("bad",), silence=0.5, preload=False)
+        bad = BackendConfig(kind="openai", urls=(server.url,), models=("bad",), silence=silence, preload=False)
         good = BackendConfig(kind="scripted", models=("good",), preload=False)
         both = (TierTarget(backend=Id("good")), TierTarget(backend=Id("bad")))
         plan = GatewayPlan({Id("bad"): bad, Id("good"): good}, dict.fromkeys(TIERS, both))
@@ -188,7 +188,7 @@ async def test_a_backend_that_cannot_be_reached_costs_no_request(tmp_path: Path)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", [OPENAI, OLLAMA])
 async def test_a_server_that_accepts_and_never_answers(tmp_path: Path, path: str, stream: bool) -> None:
-    async with front(tmp_path, hang) as f:
+    async with front(tmp_path, hang, silence=0.5) as f:
         answer = await f.ask(path, stream, deadline=1.0)
         assert answer.status_code in (503, 504), answer.text
         assert said(path, answer)
@@ -200,13 +200,13 @@ async def test_a_server_that_accepts_and_never_answers(tmp_path: Path, path: str
 async def test_a_stream_cut_in_mid_json_ends_with_an_error_and_never_as_if_whole(
     tmp_path: Path, rest: Behaviour
 ) -> None:
-    async with front(tmp_path, rest) as f:
+    async with front(tmp_path, rest, silence=2.0) as f:
         answer = await f.ask(OPENAI, True)
         assert (answer.status_code, answer.headers["x-colony-backend"]) == (200, "bad")
         last = answer.text.strip().split("\n\n")[-1]
         assert "error" in json.loads(last.removeprefix("data: "))
         assert "[DONE]" not in answer.text
-    async with front(tmp_path, rest) as f:
+    async with front(tmp_path, rest, silence=2.0) as f:
         lines = [json.loads(line) for line in (await f.ask(OLLAMA, True)).text.strip().split("\n")]
         assert list(lines[-1]) == ["error"]
         assert not any(line.get("done") for line in lines)

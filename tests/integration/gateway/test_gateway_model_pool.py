@@ -148,7 +148,7 @@ async def test_nobody_without_the_key_and_no_page_but_the_pools(pool: Pool) -> N
 async def test_idle_models_are_unloaded_leased_and_critical_ones_are_not(tmp_path: Path) -> None:
     models = {"one": SMALL, "two": SMALL, "always": {**SMALL, "critical": True}}
     async with model_pool(tmp_path, models, idle_seconds=1) as pool:
-        await pool.load("one", seconds=60, holder="caller")
+        await pool.load("one", seconds=600, holder="caller")
         await pool.load("two", seconds=0)
 
         async def state(name: str) -> str:
@@ -157,7 +157,7 @@ async def test_idle_models_are_unloaded_leased_and_critical_ones_are_not(tmp_pat
         async def settled() -> bool:
             return (await state("two")) == "unloaded" and (await state("always")) == "loaded"
 
-        await assert_eventually(settled, 20)
+        await assert_eventually(settled, 60)
         assert await state("one") == "loaded"
         assert (await pool.touch("one", 0, holder="caller")).status_code == 200
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from colony.config.endpoints import (
     Endpoints,
     NatsEndpoint,
@@ -16,6 +18,7 @@ from colony.config.gateway import BackendConfig, CacheConfig, GatewayConfig
 from colony.config.model import Config
 from colony.ids import Id
 from colony.lifecycle import Vitals
+from ray_app.gateway import kept_cache
 from ray_app.gateway.compose import Setting, open_gate
 from ray_app.gateway.contracts import Ask, Body, Caller, Kind
 from ray_app.gateway.plan import gateway_plan
@@ -44,7 +47,11 @@ def asked(name: str, text: str) -> Ask:
     return Ask(request_id=name, kind=Kind.CHAT, caller=Caller(name="me"), body=body)
 
 
-async def test_an_answer_kept_before_a_restart_is_a_hit_after_it(tmp_path: Path) -> None:
+async def test_an_answer_kept_before_a_restart_is_a_hit_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patience in ("READ_SECONDS", "CLOSE_SECONDS"):  # a busy machine is no reason to do without the ledger here
+        monkeypatch.setattr(kept_cache, patience, 30.0)
     async with postgres_server(tmp_path) as server:
         found = setting(tmp_path, await server.fresh_database())
         async with open_gate(found, Vitals()) as gate:

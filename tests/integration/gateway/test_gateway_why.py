@@ -49,7 +49,8 @@ async def running(http: httpx.AsyncClient, name: str) -> bool:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_request_that_shares_anothers_answer_says_whose(tmp_path: Path, stream: bool) -> None:
-    async with front(tmp_path, Script(first=2.0)) as (http, _):
+    async with front(tmp_path, Script()) as (http, backend):
+        backend.hang()
         first = asyncio.create_task(ask(http, "first", "hello", temperature=0))
         await assert_eventually(lambda: running(http, "first"))
         second = asyncio.create_task(ask(http, "second", "hello", temperature=0, stream=stream))
@@ -58,6 +59,7 @@ async def test_a_request_that_shares_anothers_answer_says_whose(tmp_path: Path, 
         assert (found["state"], found["agent"]) == ("waiting", "agent-of-second")
         assert found["freed_by"] == "the end of first, whose answer it shares"
         assert (await why(http, "first"))["state"] == "running"
+        backend.revive()
         assert [(await one).status_code for one in (first, second)] == [200, 200]
         assert await why(http, "second") == {"state": 404}
 

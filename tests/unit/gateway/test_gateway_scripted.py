@@ -87,7 +87,7 @@ async def test_it_dies_in_the_middle_of_a_stream_and_comes_back() -> None:
 
 
 async def test_it_breaks_off_what_is_under_way_only() -> None:
-    one = backend(Script(first=0.05))
+    one = backend(Script(first=0.5))
     working = asyncio.ensure_future(said(one, call()))
     await assert_eventually(lambda: one.running)
     await asyncio.sleep(0)
