@@ -64,13 +64,13 @@ async def test_the_client_of_agents_is_understood_by_the_gateway(tmp_path: Path)
         serving(gate) as url,
         open_gateway_model(endpoint(url, tmp_path), ModelConfig()) as model,
     ):
-        answer = await model.chat(ask(tier="complex", caller=caller, cache="always", timeout=0.9, priority=5))
+        answer = await model.chat(ask(tier="complex", caller=caller, cache="always", timeout=9.0, priority=5))
     assert (answer.text, answer.model, answer.prompt_tokens) == ("one two three", "tiny", 7)
     seen = gate.seen[0]
     assert (seen.caller.name, seen.caller.agent_type, seen.caller.job) == ("analysis-00007", "analysis", "run-1")
     assert (seen.caller.trace, seen.tier, seen.model) == (caller.trace, "complex", "")
     assert (seen.cache, seen.priority) == (CachePolicy.ALWAYS, 5)
-    assert 0 < seen.seconds <= 0.9
+    assert 0 < seen.seconds <= 9.0
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ async def test_the_next_leader_adopts_the_fleet_as_it_is() -> None:
             async def second_leads() -> bool:
                 return await world.ledger.leads(LEADER, "two", second._term)
 
-            await assert_eventually(second_leads, 3)
+            await assert_eventually(second_leads, 6)
             await hosts.kill_host(0)
             await assert_eventually(lambda: owned_by(world, hosts, 2), 15)
         after = await lives(hosts)
