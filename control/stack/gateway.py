@@ -34,6 +34,7 @@ _CONFIG: Final = """global
     maxconn 8192
     nbthread 1
     hard-stop-after 5s
+    noreuseport
 defaults
     mode http
     timeout connect 2s

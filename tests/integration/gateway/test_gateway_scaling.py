@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.eventually import assert_eventually
 from tests.running_stack import ROOT, RunningStack, running_stack
 from tests.servers.slow_model import SlowModel, slow_model
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
 
 CHAT = "/v1/chat/completions"
 BURST = 4
@@ -140,24 +141,28 @@ async def test_load_brings_a_second_replica_limits_hold_over_both_and_it_goes_ag
     async def are(wanted: int) -> bool:
         return await replicas(stack) == wanted
 
-    async def reachable() -> bool:
-        return len(await fronts(stack)) == 2
+    async def reachable() -> list[str]:
+        found = await fronts(stack)
+        return found if len(found) == 2 else []
+
+    async def all_known(http: httpx.AsyncClient) -> bool:
+        state = (await http.get("/colony/state")).json()
+        return (state["in_flight"], state["waiting"]) == (ADMITTED, LOAD - ADMITTED)
 
     assert await replicas(stack) == 1
     async with load(client):
         await assert_eventually(lambda: are(2), timeout=90, every=0.5)
-        await assert_eventually(reachable, timeout=30, every=0.5)
-        first, second = await fronts(stack)
+        first, second = await assert_eventually(reachable, timeout=30, every=0.5)
         async with gateway_at(stack, first) as one, gateway_at(stack, second) as other:
             both = (one, other)
             for http in both:
-                state = (await http.get("/colony/state")).json()
-                assert (state["in_flight"], state["waiting"]) == (ADMITTED, LOAD - ADMITTED)
+                await assert_eventually(partial(all_known, http))
             rated = [await ask(both[n % 2], "eager", f"{n}") for n in range(2 * BURST)]
             assert rated == [200] * BURST + [429] * BURST
-            paced = [await ask(both[n % 2], f"paced-{n}", f"{n}", "paced", 1) for n in range(QUOTA + 2)]
-            assert paced[:QUOTA] == [200] * QUOTA
-            assert set(paced[QUOTA:]) <= {429, 504}
+            paced = [await ask(both[n % 2], f"paced-{n}", f"{n}", "paced") for n in range(QUOTA)]
+            assert paced == [200] * QUOTA
+            late = [await ask(both[n % 2], f"late-{n}", f"late {n}", "paced", 1) for n in range(2)]
+            assert set(late) <= {429, 504}
     answered: list[int] = []
 
     async def calm() -> bool:

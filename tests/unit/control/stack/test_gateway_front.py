@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,23 @@ def test_haproxy_takes_the_configuration_and_listens_on_loopback_only(tmp_path: 
     assert re.findall(r"^\s*bind (.*)$", text, re.MULTILINE) == [f"127.0.0.1:{PORTS['gateway']}"]
     assert "stats" not in text
     assert StackPaths(tmp_path).tag in text
+
+
+def test_a_port_of_another_stack_is_not_shared_with_it(tmp_path: Path) -> None:
+    """Two that share a port get each other's callers: HAProxy shares, unless told not to."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        found = gateway.config_text(context(tmp_path))
+        text = found.replace(f"bind 127.0.0.1:{PORTS['gateway']}", f"bind 127.0.0.1:{other.getsockname()[1]}")
+        assert text != found
+        file = tmp_path / "haproxy.cfg"
+        file.write_text(text, encoding="utf-8")
+        command = [str(find_haproxy()), "-db", "-f", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "Address already in use" in done.stderr
 
 
 def test_replicas_listen_where_haproxy_looks(tmp_path: Path) -> None:
