@@ -123,6 +123,7 @@ def stop(paths: StackPaths, show: Show) -> StackRecord | None:
         return None
     if alive(record.supervisor):
         _stop_supervisor(record.supervisor, paths, show)
+    _LEFT_RUNNING[:] = [child for child in _LEFT_RUNNING if child.poll() is None]
     # After a death of the supervisor this does all the work; else it finds nothing.
     record = read_state(paths.state_file) or record
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))

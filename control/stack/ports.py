@@ -31,7 +31,6 @@ NAMES: Final = (
     "temporal-worker-membership",
     "ray",
     "ray-dashboard",
-    "ray-client",
     "ray-node-manager",
     "ray-object-manager",
     "ray-agent-http",

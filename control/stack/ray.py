@@ -69,12 +69,11 @@ def spec(context: StackContext) -> ServiceSpec:
         provider=context.providers["ray"].label,
         address=context.address("ray"),
         command=(
-            str(Path(sys.executable).parent / "ray"),
+            *(sys.executable, "-m", "control.stack.ray_head"),
             "start",
             "--head",
             f"--node-ip-address={LOOPBACK}",
             f"--port={ports['ray']}",
-            f"--ray-client-server-port={ports['ray-client']}",
             f"--node-manager-port={ports['ray-node-manager']}",
             f"--object-manager-port={ports['ray-object-manager']}",
             f"--dashboard-agent-listen-port={ports['ray-agent-http']}",

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
@@ -78,6 +79,7 @@ async def browser() -> AsyncGenerator[Browser]:
             *("--disable-dev-shm-usage", "--disable-background-networking", "--remote-debugging-port=0"),
             f"--user-data-dir={folder}",
             "about:blank",
+            env={**os.environ, "TMPDIR": folder},  # it leaves a folder of sockets there
             stderr=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
 import ollama
@@ -245,7 +246,7 @@ litellms_own = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Runtim
 
 
 @pytest.fixture
-def lite(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[Any]]:
+def lite(url: str, monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Awaitable[Any]]]:
     """Calls LiteLLM in a thread: even its asynchronous calls ask Ollama for the model in a blocking way."""
     monkeypatch.setenv("OLLAMA_API_BASE", url)
     monkeypatch.setenv("OLLAMA_API_KEY", KEY)
@@ -259,7 +260,12 @@ def lite(url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Awaitable[A
 
         return await asyncio.to_thread(work)
 
-    return call
+    yield call
+    kept = litellm.in_memory_llm_clients_cache  # its clients, which it never closes
+    for client in [*kept.cache_dict.values(), litellm.module_level_client]:
+        if callable(close := getattr(client, "close", None)) and not inspect.iscoroutinefunction(close):
+            close()
+    kept.flush_cache()
 
 
 @litellms_own

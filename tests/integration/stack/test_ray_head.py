@@ -66,6 +66,7 @@ async def test_a_dead_raylet_takes_the_whole_session_along(home: Path) -> None:
     arguments = [command_line(entry.identity) for entry in members(second)]
     token = (StackPaths(home).secrets / "ray-token").read_bytes()
     assert not [one for one in arguments if token in one]
+    assert not [one for one in arguments if b"ray.util.client" in one], "nothing here speaks Ray Client"
 
     folder = StackPaths(home).ray
     assert not folder.is_relative_to(home)
