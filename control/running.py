@@ -14,7 +14,7 @@ from colony.ledger.port import Ledger
 from control import session
 from control.report import how_to_read, terminal_report
 from control.session import ledger_here, temporal_here, tracing_here
-from control.steering import Steerable, over
+from control.steering import Steerable, has_ended
 from control.unopened import Unopened, cancel_unopened, find_unopened, job_or_unopened
 from control.waits import approvals_by
 from control.watch import follow_job, wait_for_job
@@ -75,9 +75,13 @@ async def cancel_job(name: str) -> JobView | Unopened | Steerable:
         if isinstance(found, Unopened):
             await cancel_unopened(ledger, _cancel_workflow, found)
             return await find_unopened(ledger, session.failure_here, name)
-        if found.state is not JobState.RUNNING:
-            raise over(found)
-        await _cancel_workflow(found.workflow_id)
+        try:
+            # Also of a job that has ended: its id may be used again, by a run without a row as yet.
+            await _cancel_workflow(found.workflow_id)
+        except NotFound:
+            if found.state is JobState.RUNNING:
+                raise
+            raise has_ended(found) from None
         return found
 
 

@@ -14,6 +14,7 @@ from workflows.monitor_contracts import TEMPLATE as MONITOR
 from workflows.monitor_contracts import MonitorInput
 from workflows.monitor_input import parse
 from workflows.opening import source_of
+from workflows.retrying import retry_of
 from workflows.schedules import Schedules, ScheduleView, Timing
 from workflows.startable import Startable, unknown_name
 
@@ -32,14 +33,14 @@ def timing_of(fields: Mapping[str, Any], known: Mapping[str, Startable]) -> Timi
 
 
 def check_input(given: Mapping[str, Any], found: Startable) -> None:
-    """Refuse an input that no job could take, as far as that is known before one begins; files may come later.
+    """Refuse an input with fields that a template does not take, or without those it needs; files may come later.
 
-    What a workflow in code takes, only that knows. Raises `BadInput` naming the field.
+    What else is wrong a job finds out. Raises `BadInput` naming the field.
     """
     text = json.dumps(given)
     if found.name == MONITOR:
         parse(MonitorInput, text)
-    elif found.template is not None:
+    elif found.template is not None and retry_of(text) is None:
         job, _ = parse_input(text, found.template)
         source_of(job, found.template)
 

@@ -42,16 +42,16 @@ async def temporal_here(tracing: Tracing | None = None, *, home: Path | None = N
     Raises `ConfigInvalid` also where the configuration wants encryption and the stack has no keys.
     """
     interceptors = () if tracing is None else tracing.interceptors
-    async with connect(_temporal(home), interceptors=interceptors) as client:
+    async with connect(_temporal_endpoint(home), interceptors=interceptors) as client:
         yield client
 
 
 async def temporal_later_here() -> Client:
     """The same, connected by its first call: for what can do without Temporal."""
-    return await connect_later(_temporal())
+    return await connect_later(_temporal_endpoint())
 
 
-def _temporal(home: Path | None = None) -> TemporalEndpoint:
+def _temporal_endpoint(home: Path | None = None) -> TemporalEndpoint:
     endpoints = endpoints_here(home)
     return temporal_of(endpoints, load_settings(endpoints).config)
 
@@ -73,7 +73,7 @@ async def engine_here(home: Path | None = None) -> AsyncGenerator[JobEngine]:
 
 async def failure_here(workflow_id: str) -> ColonyError | None:
     """The error a job ended with, as `JobEngine.failure`, asked with little patience. Raises `Unavailable`."""
-    async with connect(_temporal(), timeout=_LOOK_SECONDS) as client:
+    async with connect(_temporal_endpoint(), timeout=_LOOK_SECONDS) as client:
         return await TemporalEngine(client).failure(workflow_id)
 
 

@@ -38,11 +38,11 @@ async def steerable(ledger: Ledger, name: str) -> Steerable:
         if found.state is not UnopenedState.OPENING:
             raise NotFound(f"Job {found.workflow_id} waits for {why_unopened(found).what}.")
     elif found.state is not JobState.RUNNING:
-        raise over(found)
+        raise has_ended(found)
     return Steerable(found.workflow_id, found.job)
 
 
-def over(view: JobView) -> NotFound:
+def has_ended(view: JobView) -> NotFound:
     """What a person is told who wants something of a job that has ended."""
     return NotFound(f"Job {view.job} is {view.state}.", remedy=f"See it with `colony job {view.job}`.")
 

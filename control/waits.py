@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -12,11 +13,13 @@ from colony.contracts import JobView
 from colony.errors import ColonyError
 from workflows.client import job_progress
 from workflows.contracts import PendingApproval
+from workflows.engine import reached
 
 Asked = Callable[[JobView], Awaitable[list[str]]]
 """Tells the lines to show for a job that does not move."""
 
 _SHOWN: Final = 300
+_ASK_SECONDS: Final = 10.0
 
 
 def approvals_by(client: Client) -> Asked:
@@ -24,8 +27,10 @@ def approvals_by(client: Client) -> Asked:
 
     async def asked(view: JobView) -> list[str]:
         try:
-            progress = await job_progress(client, view.workflow_id)
-        except ColonyError:  # no worker, or no Temporal, answers just now: the next look asks again
+            async with asyncio.timeout(_ASK_SECONDS):
+                with reached():
+                    progress = await job_progress(client, view.workflow_id)
+        except (ColonyError, TimeoutError):  # no worker, or no Temporal, answers just now: the next look asks again
             return []
         return [spoken(view.job, pending) for pending in progress.approvals or ()]
 

@@ -33,7 +33,7 @@ from workflows.standing import PendingWork, QueueDepth, pending_work, queue_dept
 from workflows.startable import coded_names
 from workflows.versions import absent_version
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 _SECONDS = 5.0
 """How long one who is asked may take."""
@@ -119,7 +119,7 @@ async def explained(ledger: Ledger, asked: Asked, name: str) -> Answered:
     return Answered(view, task, why_task(facts, step, seq, history))
 
 
-async def _named(find: Callable[[str], Awaitable[Found]], name: str) -> tuple[Found, str]:
+async def _named(find: Callable[[str], Awaitable[_Found]], name: str) -> tuple[_Found, str]:
     """What `find` finds by that name, and `STEP/SEQ` if a task is meant; workflow ids may hold strokes, too."""
     try:
         return await find(name), ""

@@ -193,9 +193,6 @@ def _translated(workflow_id: str) -> Generator[None]:
         raise Unavailable(f"Job {workflow_id[:200]!r} did not answer: {str(error)[:300]}.") from error
     except RPCError as error:
         raise _of_rpc(workflow_id, error) from error
-    except RuntimeError as error:
-        # What a client that connects later raises when its first connection fails.
-        raise Unavailable(f"Temporal does not answer: {str(error)[:200]}.") from error
 
 
 def _ended(workflow_id: str, error: WorkflowFailureError) -> ColonyError:

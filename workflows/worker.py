@@ -127,12 +127,15 @@ async def run_workers(
 async def _end(runs: Mapping[asyncio.Task[None], Worker], patience: float) -> list[BaseException | None]:
     """Shut these workers down; how each ended."""
     telling = asyncio.gather(*(worker.shutdown() for run, worker in runs.items() if not run.done()))
-    _, late = await asyncio.wait(runs, timeout=patience)
-    for run in late:
-        _log.warning("a worker does not end", queue=runs[run].task_queue, seconds=patience)
-        run.cancel()
+    try:
+        _, late = await asyncio.wait(runs, timeout=patience)
+        for run in late:
+            _log.warning("a worker does not end", queue=runs[run].task_queue, seconds=patience)
+    finally:
+        telling.cancel()
+        for run in runs:
+            run.cancel()
     ended = await asyncio.gather(*runs, return_exceptions=True)
-    telling.cancel()
     await asyncio.gather(telling, return_exceptions=True)
     return ended
 

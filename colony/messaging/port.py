@@ -64,7 +64,7 @@ class Messenger(Protocol):
         ...
 
     async def ask(self, subject: str, envelope: Envelope, *, timeout: float) -> Envelope:
-        """Send and wait for the answer; retries on no responders until `timeout` seconds are over.
+        """Send and wait for the answer; retries on no responders until `timeout` seconds are nearly over.
 
         Raises `NoResponders`, `DeadlineExceeded`, or the error the answer carries (class by name).
         """

@@ -52,7 +52,7 @@ def create(
     ] = "skip",
     as_json: Json = False,
 ) -> None:
-    """Start a job again and again. An unknown template and an input it cannot take are refused."""
+    """Start a job again and again. An unknown template, and an input with fields it cannot take, are refused."""
     given, known = _object(input_json), _startable()
     timing = _timing(known, template=template, cron=cron, every=every, timezone=timezone, overlap=overlap)
 

@@ -20,7 +20,7 @@ def show_logs(folder: Path, names: Sequence[str], *, lines: int, follow: bool) -
         for line in last_lines(folder / f"{name}.log", lines):
             _print(name, width, line)
         if len(names) == 1 and not places[name]:
-            sys.stderr.write(f"{name} has written nothing yet ({folder / f'{name}.log'}).\n")
+            sys.stderr.write(f"The log of {name} is empty ({folder / f'{name}.log'}).\n")
     while follow:
         for name in names:
             path = folder / f"{name}.log"

@@ -39,7 +39,7 @@ PATIENCE: Final = 10.0
 
 
 OWN: Final = (
-    OwnProcess("worker", ("postgres", "temporal", "nats"), beats=True),
+    OwnProcess("worker", ("postgres", "temporal", "nats"), stop_seconds=25.0, beats=True),
     OwnProcess(
         "dispatcher",
         ("postgres", "temporal", "nats", "consul", "ray"),

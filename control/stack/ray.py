@@ -69,7 +69,7 @@ def spec(context: StackContext) -> ServiceSpec:
         provider=context.providers["ray"].label,
         address=context.address("ray"),
         command=(
-            *(sys.executable, "-m", "control.stack.ray_head"),
+            *(sys.executable, "-m", "ray_app.head_command"),
             "start",
             "--head",
             f"--node-ip-address={LOOPBACK}",

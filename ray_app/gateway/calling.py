@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import structlog
@@ -39,6 +40,9 @@ TRIES: Final = 2
 
 CANCELLED: Final = "cancelled"
 """Outcome of a call that its caller left."""
+
+LOOK_SECONDS: Final = 2.0
+"""Longest wait to hear what backends serve, after one did not know a model it had."""
 
 
 class Calls:
@@ -178,7 +182,9 @@ class Calls:
         if isinstance(error, Unreachable):
             self._fitter.failed(grant.replica, trail)
         if isinstance(error, NotFound):
-            await self._catalog.refresh()
+            with suppress(TimeoutError):  # a backend that hangs must not cost others the time of this request
+                async with asyncio.timeout(min(LOOK_SECONDS, max(trail.left, 0.0))):
+                    await self._catalog.refresh()
 
     async def _release(self, grant: Grant, outcome: str, trail: Trail, retry_after: float = 0.0) -> None:
         """Tell the owner, also while this task is being cancelled: a slot kept is lost until its lease ends."""

@@ -92,7 +92,10 @@ def intercepted(client: Client, interceptors: Sequence[Interceptor]) -> Client:
 
 
 async def end_running(client: Client) -> None:
-    """End what a test left running: the next one may run on the same server, and numbers its jobs from 1 again."""
+    """End what a test left running, as far as the server lists it.
+
+    The next one may run on the same server, and numbers its jobs from 1 again.
+    """
     async for each in client.list_workflows("ExecutionStatus = 'Running'"):
         try:
             await client.get_workflow_handle(each.id).terminate()
@@ -154,7 +157,9 @@ def colony(temporal: TemporalEndpoint, tmp_path: Path) -> Opens:
                 yield Colony(temporal, client, ledger, tmp_path)
             finally:
                 shutdown.set()
-                await running
-                await end_running(plain)
+                try:
+                    await running
+                finally:
+                    await end_running(plain)
 
     return opened  # pyright: ignore[reportReturnType] -- the defaults differ in spelling only

@@ -45,6 +45,11 @@ async def test_what_is_no_template_is_scheduled_too(api: ApiOfTwins, name: str) 
     assert (made.status_code, made.json()["timing"]["template"]) == (201, name)
 
 
+async def test_a_retry_is_scheduled_too(api: ApiOfTwins) -> None:
+    again = {"retry": {"job": "reviews-1"}}
+    assert (await api.client.post("/v1/schedules", json={**NIGHTLY, "input": again})).status_code == 201
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 500])
 async def test_pages_hold_each_schedule_once_by_name(api: ApiOfTwins, limit: int) -> None:
     names = ["b", "a.1", "Z", "c_0"]

@@ -57,6 +57,7 @@ def test_haproxy_takes_the_configuration_and_listens_on_loopback_only(tmp_path: 
     assert StackPaths(tmp_path).tag in text
 
 
+@pytest.mark.skipif(find_haproxy() is None, reason="Ray brings HAProxy on Linux only")
 def test_a_port_of_another_stack_is_not_shared_with_it(tmp_path: Path) -> None:
     """Two that share a port get each other's callers: HAProxy shares, unless told not to."""
     with socket.socket() as other:

@@ -16,8 +16,8 @@ def test_several_logs_name_their_service(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out == "api    | two\nworker | three\n"
 
 
-def test_a_service_that_wrote_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_log_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "consul.log").touch()
     show_logs(tmp_path, ["consul"], lines=50, follow=False)
     told = capsys.readouterr()
-    assert (told.out, "consul has written nothing yet" in told.err) == ("", True)
+    assert (told.out, "The log of consul is empty" in told.err) == ("", True)
