@@ -18,6 +18,7 @@ from workflows.memory_schedules import MemorySchedules
 from workflows.startable import startable
 
 TEMPLATE = "review_analysis"
+GIVEN = {"source": "a.csv"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def colony(*arguments: str) -> Result:
 
 
 def made(name: str = "nightly", *more: str) -> Result:
-    return colony("create", name, "--template", TEMPLATE, "--input", '{"a": 1}', *(more or ("--every", "60")))
+    return colony("create", name, "--template", TEMPLATE, "--input", json.dumps(GIVEN), *(more or ("--every", "60")))
 
 
 def test_a_schedule_from_its_start_to_its_end(schedules: MemorySchedules) -> None:
@@ -49,7 +50,7 @@ def test_a_schedule_from_its_start_to_its_end(schedules: MemorySchedules) -> Non
     assert "holidays" in colony("show", "nightly").output
     colony("resume", "nightly")
     colony("trigger", "nightly")
-    assert schedules.started == [(TEMPLATE, {"a": 1})]
+    assert schedules.started == [(TEMPLATE, GIVEN)]
     shown = json.loads(colony("show", "nightly", "--json").output)
     assert (shown["started"], shown["paused"], shown["timing"]["every"]) == (1, False, 60)
     colony("delete", "nightly")
@@ -72,6 +73,7 @@ def test_lists_fit_a_narrow_terminal(schedules: MemorySchedules) -> None:
         ("--cron", "0 6 * * *", "--timezone", "Mars"),
         ("--every", "60", "--input", "[1]"),
         ("--every", "60", "--input", "{"),
+        ("--every", "60", "--input", '{"source": "a.csv", "wrong": 1}'),
     ],
 )
 def test_what_cannot_be_is_refused(schedules: MemorySchedules, wrong: tuple[str, ...]) -> None:
