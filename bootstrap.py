@@ -41,7 +41,6 @@ def main() -> None:
     done = subprocess.run([uv, "sync", "--frozen", "--all-extras", "--quiet"], cwd=ROOT, env=uv_environment())
     if done.returncode != 0:
         fail("uv could not install the packages; see its message above.")
-    FOLDER.mkdir(exist_ok=True)
     STAMP.write_text(fingerprint, "ascii")
     say(f"ready in {time.monotonic() - began:.1f} s")
 
@@ -135,8 +134,12 @@ def fetch(url: str) -> bytes:
 
 
 def uv_environment() -> dict[str, str]:
-    """Our environment, with the certificates where uv looks for them and this Python as the one to use."""
-    found = dict(os.environ)
+    """Our environment, with the certificates where uv looks for them and this Python as the one to use.
+
+    Locks that uv leaves in the folder for temporary files stay in ours.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    found = {**os.environ, "TMPDIR": str(FOLDER)}
     found.pop("VIRTUAL_ENV", None)
     found.setdefault("UV_PYTHON", str(Path(sys.executable).resolve()))
     chosen = certificates()
