@@ -8,14 +8,14 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from colony.config.endpoints import Endpoints, TemporalEndpoint, home_from_environment, read_endpoints
+from colony.config.endpoints import Endpoints, home_from_environment, read_endpoints
 from colony.errors import ColonyError
 from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
 from colony.messaging.nats import open_messenger
 from colony.messaging.port import Messenger
 from control.processes.tracing import Tracing, open_tracing
-from control.settings import load_settings, temporal_of
+from control.settings import configured_temporal, load_settings
 from workflows.client import connect, connect_later
 from workflows.engine import JobEngine, TemporalEngine
 from workflows.schedules import Schedules, TemporalSchedules
@@ -42,18 +42,13 @@ async def temporal_here(tracing: Tracing | None = None, *, home: Path | None = N
     Raises `ConfigInvalid` also where the configuration wants encryption and the stack has no keys.
     """
     interceptors = () if tracing is None else tracing.interceptors
-    async with connect(_temporal_endpoint(home), interceptors=interceptors) as client:
+    async with connect(configured_temporal(endpoints_here(home)), interceptors=interceptors) as client:
         yield client
 
 
 async def temporal_later_here() -> Client:
     """The same, connected by its first call: for what can do without Temporal."""
-    return await connect_later(_temporal_endpoint())
-
-
-def _temporal_endpoint(home: Path | None = None) -> TemporalEndpoint:
-    endpoints = endpoints_here(home)
-    return temporal_of(endpoints, load_settings(endpoints).config)
+    return await connect_later(configured_temporal(endpoints_here()))
 
 
 @asynccontextmanager
@@ -73,7 +68,7 @@ async def engine_here(home: Path | None = None) -> AsyncGenerator[JobEngine]:
 
 async def failure_here(workflow_id: str) -> ColonyError | None:
     """The error a job ended with, as `JobEngine.failure`, asked with little patience. Raises `Unavailable`."""
-    async with connect(_temporal_endpoint(), timeout=_LOOK_SECONDS) as client:
+    async with connect(configured_temporal(endpoints_here()), timeout=_LOOK_SECONDS) as client:
         return await TemporalEngine(client).failure(workflow_id)
 
 

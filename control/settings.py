@@ -40,6 +40,11 @@ def temporal_of(endpoints: Endpoints, config: Config) -> TemporalEndpoint:
     return endpoints.temporal
 
 
+def configured_temporal(endpoints: Endpoints) -> TemporalEndpoint:
+    """`temporal_of` by the configuration that `colony up` was started with. Raises `ConfigInvalid`."""
+    return temporal_of(endpoints, load_settings(endpoints).config)
+
+
 def data_roots(endpoints: Endpoints, config: Config) -> tuple[Path, ...]:
     """Folders that job sources may be read from; relative ones count from the folder `colony up` was run in."""
     folder = Path(endpoints.folder)

@@ -14,9 +14,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, De
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from colony.config.endpoints import Endpoints, TemporalEndpoint
+from colony.config.endpoints import Endpoints
 from colony.errors import Permanent, Unavailable
-from control.settings import load_settings, temporal_of
+from control.settings import configured_temporal
 from workflows.client import await_job, connect, start_job
 from workflows.policies import DISPATCH_QUEUE, IO_QUEUE, WORKFLOW_QUEUE
 from workflows.versions import POLL_SECONDS
@@ -33,7 +33,7 @@ _QUEUES: Final = (
 
 async def temporal_answers(endpoints: Endpoints) -> str:
     """Temporal answers and has the namespace."""
-    async with connect(_temporal(endpoints), timeout=5.0) as client:
+    async with connect(configured_temporal(endpoints), timeout=5.0) as client:
         if not await client.service_client.check_health():
             raise Unavailable("Temporal says that it is not healthy.")
     return f"namespace {endpoints.temporal.namespace}"
@@ -78,7 +78,7 @@ async def worker_works(endpoints: Endpoints) -> str:
     It leaves nothing behind: a job of such a name gets no row in the ledger, and its workflow is deleted.
     """
     name = f"proof-{uuid.uuid4().hex[:12]}"
-    async with connect(_temporal(endpoints), timeout=5.0) as client:
+    async with connect(configured_temporal(endpoints), timeout=5.0) as client:
         began = time.monotonic()
         await start_job(client, NO_TEMPLATE, {}, workflow_id=name)
         try:
@@ -88,10 +88,6 @@ async def worker_works(endpoints: Endpoints) -> str:
         finally:
             await _delete(client, name)
     raise Unavailable("A job without a template was not refused.")
-
-
-def _temporal(endpoints: Endpoints) -> TemporalEndpoint:
-    return temporal_of(endpoints, load_settings(endpoints).config)
 
 
 async def _delete(client: Client, name: str) -> None:

@@ -52,9 +52,9 @@ class Catalog:
         async with self._looking:
             if self._finished >= wanted:
                 return
-            number = self._begun = self._begun + 1
+            self._begun += 1
             await asyncio.gather(*(self._ask(name, replicas) for name, replicas in self._backends.items()))
-            self._finished = number
+            self._finished = self._begun
 
     async def watch(self) -> None:
         """Ask again and again, for ever."""
