@@ -21,6 +21,7 @@ from colony.ledger.port import Ledger
 from colony.ledger.postgres import open_ledger
 from control.stack.paths import StackPaths
 from control.stack.state import read_state
+from tests.processes import command_line
 from tests.running_stack import RunningStack, wait_for
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -99,13 +100,6 @@ async def whole(stack: RunningStack) -> None:
     await wait_for(check, 180.0, "the stack is whole")
 
 
-def is_host(process: psutil.Process) -> bool:
-    try:
-        return "HostActor" in " ".join(process.cmdline())
-    except psutil.Error:  # it ended meanwhile
-        return False
-
-
 def has_ended(process: psutil.Process) -> bool:
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
@@ -125,7 +119,7 @@ def pids_of(stack: RunningStack, victim: str) -> list[int]:
         if victim != "host":
             return [identity.pid for name, identity in ray.processes.items() if name.startswith(victim)]
         raylet = psutil.Process(next(one.pid for name, one in ray.processes.items() if name.startswith("raylet")))
-        return [child.pid for child in raylet.children(recursive=True) if is_host(child)]
+        return [child.pid for child in raylet.children(recursive=True) if b"HostActor" in command_line(child.pid)]
     service = record.service(victim)
     assert service is not None
     return [identity.pid for identity in service.processes.values()]

@@ -31,7 +31,7 @@ async def served(app: Any, listener: socket.socket) -> AsyncGenerator[str]:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        await assert_eventually(lambda: server.started, 10)
+        await assert_eventually(lambda: server.started, 30)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -47,7 +47,7 @@ async def page(scope: Any, _receive: Any, send: Any) -> None:
 async def asked(tab: Browser, origin: str, api: str) -> Any:
     """What a page of `origin` gets when it asks as Temporal's UI does."""
     await tab.call("Page.navigate", url=f"{origin}/")
-    await assert_eventually(lambda: _is_at(tab, origin), 20)
+    await assert_eventually(lambda: _is_at(tab, origin), 30)
     body = json.dumps(json.dumps({"payloads": [PLAIN]}))
     return await tab.value(
         f"fetch('{api}/codec/decode', {{method: 'POST', credentials: 'include', body: {body}, headers: "
@@ -73,6 +73,6 @@ async def test_the_web_ui_decrypts_after_its_browser_was_given_the_key() -> None
         await tab.call("Page.enable")
         assert await asked(tab, ui, api) == 401, "without the key nothing is told"
         await tab.call("Page.navigate", url=f"{api.replace('//', f'//anybody:{KEY}@')}/codec/login")
-        await assert_eventually(lambda: _is_at(tab, api), 20)
+        await assert_eventually(lambda: _is_at(tab, api), 30)
         assert await asked(tab, ui, api) == {"payloads": [PLAIN]}
         assert "TypeError" in await asked(tab, stranger, api), "another page is not answered by its browser"

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from colony.registry.consul_server import (
     consul_environment,
 )
 from tests.eventually import assert_eventually
+from tests.servers.ports import free_ports
 
 VERSION = "1.20.6"
 
@@ -47,18 +47,6 @@ def consul_binary() -> Path:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import httpx
 
 from colony.config.endpoints import ModelEndpoint
 from tests.eventually import assert_eventually
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,9 +23,7 @@ async def embedded_model(
     folder: Path, *, slots: int, context: int, key_file: Path | None = None
 ) -> AsyncGenerator[ModelEndpoint]:
     """SmolLM2 on a free loopback port; ended by SIGTERM, and the exit code checked."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "COLONY_HOME": str(folder / "home"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.eventually import assert_eventually
+from tests.servers.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 KEY = "pool-key"
@@ -64,9 +64,7 @@ def alive(pid: int) -> bool:
 @asynccontextmanager
 async def model_pool(folder: Path, models: dict[str, dict[str, Any]], **pool: Any) -> AsyncGenerator[Pool]:
     """`models` and the other fields of `gateway.pool`; ended by SIGTERM, exit code and children checked."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "model-key").write_text(KEY)
     environment = {
         **os.environ,

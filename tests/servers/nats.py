@@ -19,7 +19,7 @@ from colony.config.endpoints import NatsEndpoint
 from colony.messaging.permissions import ROLES
 from colony.messaging.server_config import render_server_config
 from tests.eventually import assert_eventually
-from tests.servers.consul import free_ports
+from tests.servers.ports import free_ports
 
 
 def _binary() -> str:

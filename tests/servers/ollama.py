@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.eventually import assert_eventually
-from tests.servers.consul import free_ports
+from tests.servers.ports import free_port
 
 VERSION = "0.11.4"
 MODEL = "smollm2:135m"
@@ -128,7 +128,7 @@ class OllamaServer:
 @asynccontextmanager
 async def running_ollama(folder: Path, **environment: str) -> AsyncGenerator[OllamaServer]:
     """A fresh server in a folder that exists; it has the model `MODEL`."""
-    server = OllamaServer(folder, ollama_binary(), free_ports(1)[0], environment)
+    server = OllamaServer(folder, ollama_binary(), free_port(), environment)
     try:
         await server.start()
         await server.create(MODEL)

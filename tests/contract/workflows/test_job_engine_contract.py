@@ -13,7 +13,8 @@ import pytest_asyncio
 from colony.config.endpoints import TemporalEndpoint
 from colony.contracts import JobState
 from colony.errors import AlreadyExists, BadInput, NotFound, Unavailable
-from tests.servers.temporal import free_port, temporal_server
+from tests.servers.ports import free_port
+from tests.servers.temporal import temporal_server
 from workflows.client import connect_later
 from workflows.engine import JobEngine, TemporalEngine
 from workflows.memory_engine import MemoryEngine

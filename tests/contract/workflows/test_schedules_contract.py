@@ -52,7 +52,7 @@ async def test_what_was_made_is_shown_and_listed(schedules: Schedules, name: str
     async def listed() -> bool:
         return [each.timing for each in await schedules.list() if each.name == name] == [DAILY]
 
-    await assert_eventually(listed, 20)
+    await assert_eventually(listed, 30)
 
 
 async def test_pages_are_cut_by_name(schedules: Schedules, name: str) -> None:
@@ -65,7 +65,7 @@ async def test_pages_are_cut_by_name(schedules: Schedules, name: str) -> None:
         rest = await schedules.list(3, after=first[-1].name) if first else []
         return [view.name for view in [*first, *rest]][:4] == sorted(made)
 
-    await assert_eventually(pages, 20)
+    await assert_eventually(pages, 30)
 
 
 async def test_a_name_is_taken_once_and_free_when_it_is_gone(schedules: Schedules, name: str) -> None:
@@ -96,7 +96,7 @@ async def test_a_trigger_starts_a_job_of_the_name(schedules: Schedules, name: st
         view = await schedules.show(name)
         return view.started == 1 and len(view.recent) == 1 and view.recent[0].startswith(f"{name}-")
 
-    await assert_eventually(started, 20)
+    await assert_eventually(started, 30)
 
 
 async def test_nobody_knows_a_schedule_that_is_not(schedules: Schedules, name: str) -> None:

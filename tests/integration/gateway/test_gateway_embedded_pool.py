@@ -101,7 +101,7 @@ async def test_a_killed_model_is_unavailable_once_and_then_there_again(tmp_path:
         async def noticed() -> bool:
             return (await pool.states())["one"]["state"] == "failed"
 
-        await assert_eventually(noticed, 10)
+        await assert_eventually(noticed, 30)
         assert (await backend.answer(chat("one")))["model"] == "one"
         await backend.check("one")
 

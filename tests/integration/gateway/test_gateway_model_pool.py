@@ -102,7 +102,7 @@ async def test_a_crash_takes_no_other_model_along_and_the_next_load_brings_it_ba
     async def noticed() -> bool:
         return (await pool.states())["one"]["state"] == "failed"
 
-    await assert_eventually(noticed, 10)
+    await assert_eventually(noticed, 30)
     assert (await pool.states())["one"]["error"] == "Its process ended with -9."
     assert (await pool.touch("one", 30)).status_code == 503
     assert await says(second["url"], "two")
@@ -118,7 +118,7 @@ async def test_the_death_of_the_pool_is_that_of_its_models(tmp_path: Path) -> No
         assert children
         pool.process.kill()
         await pool.process.wait()
-        await assert_eventually(lambda: not any(alive(child) for child in children), 5)
+        await assert_eventually(lambda: not any(alive(child) for child in children), 30)
 
 
 async def test_nobody_without_the_key_and_no_page_but_the_pools(pool: Pool) -> None:
@@ -164,7 +164,7 @@ async def test_idle_models_are_unloaded_leased_and_critical_ones_are_not(tmp_pat
         async def gone() -> bool:
             return await state("one") == "unloaded"
 
-        await assert_eventually(gone, 20)
+        await assert_eventually(gone, 30)
         assert await state("always") == "loaded"
 
 
@@ -185,7 +185,7 @@ async def test_what_does_not_fit_is_refused_with_numbers_and_the_idle_make_room(
             answer = await pool.client.post("/pool/two/load", json={"holder": "x", "seconds": 1})
             return answer.status_code == 200
 
-        await assert_eventually(fits, 20)
+        await assert_eventually(fits, 30)
         assert (await pool.states())["one"]["state"] == "unloaded"
 
 
@@ -219,7 +219,7 @@ async def test_a_file_cut_while_in_use_ends_that_model_only(tmp_path: Path) -> N
         async def noticed() -> bool:
             return (await pool.states())["cut"]["error"] == f"Its process ended with {-signal.SIGBUS}."
 
-        await assert_eventually(noticed, 10)
+        await assert_eventually(noticed, 30)
         answer = await pool.client.post("/pool/cut/load", json={"holder": "x", "seconds": 1})
         assert answer.status_code == 422
         assert await says(one["url"], "one")

@@ -157,7 +157,7 @@ async def test_a_client_that_leaves_frees_its_slot(client: httpx.AsyncClient, sl
         lines = stream.aiter_lines()  # kept: httpx hangs up when it is collected
         await anext(lines)
         # An owner in another process hears of the end of earlier calls a moment later.
-        await assert_eventually(lambda: in_flight(1), timeout=10)
+        await assert_eventually(lambda: in_flight(1), timeout=30)
     await assert_eventually(lambda: in_flight(0), timeout=1)  # what is promised to clients that hang up
     await assert_eventually(slow_model.left.is_set, timeout=1)
 

@@ -149,7 +149,7 @@ async def test_a_fleet_on_ray_works_and_outlives_kill_and_freeze(ray_session: No
 
         slow = await batch(fleet.ledger, "slow", {"seconds": 0.2}, 300)
         work = asyncio.create_task(run_to_the_end(runner, slow))
-        await assert_eventually(lambda: _begun(fleet.ledger, slow), 20)
+        await assert_eventually(lambda: _begun(fleet.ledger, slow), 30)
         began = clock.monotonic()
         for slot in (0, 1):
             os.kill(await pid_of(fleet.hosts, slot), signal.SIGKILL)

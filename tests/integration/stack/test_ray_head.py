@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from control.stack.identity import PROC, Identity, alive
+from control.stack.identity import Identity, alive
 from control.stack.launch import start, stop
 from control.stack.orders import Orders
 from control.stack.paths import StackPaths
 from control.stack.state import ServiceRecord, read_state
 from control.stack.stopping import members
 from tests.eventually import assert_eventually
+from tests.processes import command_line
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -38,13 +39,6 @@ def ray(home: Path) -> ServiceRecord:
     return found
 
 
-def command_line(identity: Identity) -> bytes:
-    try:
-        return (PROC / str(identity.pid) / "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-        return b""
-
-
 def ready_again(home: Path, restarts: int) -> bool:
     record = ray(home)
     return record.state == "ready" and record.restarts == restarts
@@ -63,7 +57,7 @@ async def test_a_dead_raylet_takes_the_whole_session_along(home: Path) -> None:
 
     second = ray(home)
     assert isinstance(second.session, Identity)
-    arguments = [command_line(entry.identity) for entry in members(second)]
+    arguments = [command_line(entry.identity.pid) for entry in members(second)]
     token = (StackPaths(home).secrets / "ray-token").read_bytes()
     assert not [one for one in arguments if token in one]
     assert not [one for one in arguments if b"ray.util.client" in one], "nothing here speaks Ray Client"

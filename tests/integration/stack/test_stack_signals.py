@@ -86,7 +86,7 @@ async def test_a_second_sigterm_ends_the_supervisor_at_once_and_down_does_the_re
         frozen = service(home, "nats").processes["nats"].pid
         os.kill(frozen, signal.SIGSTOP)  # an orderly stop would wait for it
         process.terminate()
-        await assert_eventually(lambda: service(home, "nats").state == "stopping", timeout=20)
+        await assert_eventually(lambda: service(home, "nats").state == "stopping", timeout=30)
         process.terminate()
         assert process.wait(5) == 143
     assert members(service(home, "postgres"))

@@ -190,7 +190,7 @@ async def test_every_kind_of_step(colony: Opens, kind: str) -> None:
         await assert_eventually(there, 40)
         await cancel_job(here.client, name)
         await ended_cancelled(here, name)
-        await assert_eventually(lambda: Worker.at_work == 0, 20)
+        await assert_eventually(lambda: Worker.at_work == 0, 30)
         states = {job.workflow_id: job.state for job in await here.ledger.jobs(10)}
         assert set(states.values()) == {JobState.CANCELLED}, states
 
@@ -230,7 +230,7 @@ async def test_in_the_midst_of_every_activity(colony: Opens, activity: str) -> N
                 await await_job(here.client, name, timeout=90)
         before = {name: await here.ledger.job(name) for name in jobs}
         holding.let_go |= set(jobs)
-        await assert_eventually(lambda: holding.ended >= set(jobs), 20)
+        await assert_eventually(lambda: holding.ended >= set(jobs), 30)
         for name, (_, moment) in jobs.items():
             view = await here.ledger.job(name)
             assert (view.state, view.closed_at) == (JobState.CANCELLED, before[name].closed_at), name
@@ -249,7 +249,7 @@ async def test_in_the_midst_of_opening(colony: Opens) -> None:
             with pytest.raises(Cancelled):
                 await await_job(here.client, name, timeout=90)
         holding.let_go |= set(jobs)
-        await assert_eventually(lambda: holding.ended >= set(jobs), 20)
+        await assert_eventually(lambda: holding.ended >= set(jobs), 30)
         await OrphanCloser(here.client, here.ledger).round()
         for name in jobs:
             view = await here.ledger.job(name)
@@ -268,7 +268,7 @@ async def test_a_job_that_is_being_closed_is_done(colony: Opens) -> None:
                     await BY_WORD[word](here, name)
             else:
                 await BY_WORD[word](here, name)
-                await assert_eventually(lambda name=name: _cancel_came(here, name), 20)
+                await assert_eventually(lambda name=name: _cancel_came(here, name), 30)
         holding.let_go |= set(jobs)
         for name, (word, moment) in jobs.items():
             result = await await_job(here.client, name, timeout=60)
@@ -287,7 +287,7 @@ async def test_a_job_that_ends_in_a_failure_is_closed_whoever_cancels_it(colony:
         await start_job(here.client, "fails", {}, name)
         await assert_eventually(lambda: name in holding.held, 40)
         await cancel_job(here.client, name)
-        await assert_eventually(lambda: _cancel_came(here, name), 20)
+        await assert_eventually(lambda: _cancel_came(here, name), 30)
         holding.let_go.add(name)
         with pytest.raises(Permanent, match="error budget"):
             await await_job(here.client, name, timeout=60)

@@ -39,11 +39,11 @@ async def test_a_workflow_in_code_uses_agents_and_asks_a_person(colony: Opens) -
         await assert_eventually(asked, 30)
         await update_job(here.client, started.workflow_id, "approve", {"approve": False})
         with pytest.raises(Rejected):
-            await await_job(here.client, started.workflow_id, timeout=30)
+            await await_job(here.client, started.workflow_id, timeout=60)
         for wrong in ({}, {"texts": []}):
             started = await start_job(here.client, "opinions", wrong)
             with pytest.raises(BadInput, match="texts"):
-                await await_job(here.client, started.workflow_id, timeout=30)
+                await await_job(here.client, started.workflow_id, timeout=60)
 
 
 async def test_a_job_may_bring_its_own_template(colony: Opens) -> None:
@@ -51,7 +51,7 @@ async def test_a_job_may_bring_its_own_template(colony: Opens) -> None:
     template = {"steps": [{"name": "load", "kind": "load", "rows": [{"text": "Great!"}]}, step]}
     async with colony(TYPES) as here:
         started = await start_job(here.client, "pipeline", {"template": template, "priority": 1})
-        assert (await await_job(here.client, started.workflow_id, timeout=30)).steps[1].ok == 1
+        assert (await await_job(here.client, started.workflow_id, timeout=60)).steps[1].ok == 1
         wrong = {"steps": [template["steps"][0], {**step, "over": "nope"}]}
         for given, says in (
             ({}, "template.steps"),
@@ -60,7 +60,7 @@ async def test_a_job_may_bring_its_own_template(colony: Opens) -> None:
         ):
             started = await start_job(here.client, "pipeline", given)
             with pytest.raises(BadInput, match=says):
-                await await_job(here.client, started.workflow_id, timeout=30)
+                await await_job(here.client, started.workflow_id, timeout=60)
 
 
 @pytest.mark.parametrize("path", ["examples.opinions", "os:path", "examples.none:X", "examples.greeter:Greeter"])

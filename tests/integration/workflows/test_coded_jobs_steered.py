@@ -93,7 +93,7 @@ async def test_a_cancel_by_update_ends_it_as_cancelled(colony: Opens, at: str) -
         name = await started(here, at)
         await update_job(here.client, name, "cancel")
         with pytest.raises(Cancelled):
-            await await_job(here.client, name, timeout=30)
+            await await_job(here.client, name, timeout=60)
         assert (await here.client.get_workflow_handle(name).describe()).status is WorkflowExecutionStatus.CANCELED
         if at == "flow":
             view = await here.ledger.job(await flow_of(here, name))
@@ -107,7 +107,7 @@ async def test_a_cancel_that_comes_before_it_begins(colony: Opens) -> None:
             "in-code", {"at": "flow"}, id=name, task_queue="colony", start_signal="cancel"
         )
         with pytest.raises(Cancelled):
-            await await_job(here.client, name, timeout=30)
+            await await_job(here.client, name, timeout=60)
         assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
         assert await flow_of(here, name) == ""
 
@@ -144,4 +144,4 @@ async def test_a_wrong_priority_or_tenant_is_refused(colony: Opens) -> None:
         for wrong in ({"priority": 9}, {"tenant": "a b"}):
             job = await start_job(here.client, "in-code", {"at": "wait", **wrong})
             with pytest.raises(BadInput, match=next(iter(wrong))):
-                await await_job(here.client, job.workflow_id, timeout=30)
+                await await_job(here.client, job.workflow_id, timeout=60)

@@ -123,7 +123,7 @@ async def test_a_loop_ends_when_it_may_and_a_branch_goes_past_steps(colony: Open
         for wrong, says in [({}, "'goal' is missing"), ({"goal": 0}, "less than 1"), ({"goal": "3"}, "is a text")]:
             refused = await start_job(here.client, "looped", wrong)
             with pytest.raises(BadInput, match=says):
-                await await_job(here.client, refused.workflow_id, timeout=20)
+                await await_job(here.client, refused.workflow_id, timeout=60)
 
 
 HAND_OFF = """
@@ -180,7 +180,7 @@ async def test_a_person_approves_and_the_comment_goes_on(colony: Opens) -> None:
         await until(here, name, lambda seen: "answer" in seen.refused)
         decision = await update_job(here.client, name, "approve", {"step": "ask", "comment": "good", "by": "eve"})
         assert decision["approved"]
-        result = await await_job(here.client, name, timeout=30)
+        result = await await_job(here.client, name, timeout=60)
         assert await results_of(here, result.job, 4) == [{"why": "good", "size": 1}]
         with pytest.raises(NotFound):
             await update_job(here.client, name, "approve", {})
@@ -201,15 +201,15 @@ async def test_a_rejection_fails_the_job_and_silence_takes_the_default(colony: O
         )
         assert code == 0, output
         with pytest.raises(Rejected, match="rejected by bob: not yet"):
-            await await_job(here.client, name, timeout=30)
+            await await_job(here.client, name, timeout=60)
         with pytest.raises(Rejected, match="nobody approved in time"):
-            await await_job(here.client, (await start_job(here.client, "silent", {})).workflow_id, timeout=30)
-        result = await await_job(here.client, (await start_job(here.client, "kind", {})).workflow_id, timeout=30)
+            await await_job(here.client, (await start_job(here.client, "silent", {})).workflow_id, timeout=60)
+        result = await await_job(here.client, (await start_job(here.client, "kind", {})).workflow_id, timeout=60)
         assert not result.steps[4].skipped
         name = (await start_job(here.client, "skip", {})).workflow_id
         await until(here, name, lambda seen: bool(seen.approvals))
         await update_job(here.client, name, "approve", {"approve": False})
-        result = await await_job(here.client, name, timeout=30)
+        result = await await_job(here.client, name, timeout=60)
         assert (result.state, result.steps[4].skipped) == (JobState.DONE, True)
 
 
@@ -295,4 +295,4 @@ async def test_templates_that_call_one_another_in_a_circle_are_refused(colony: O
     async with colony(TYPES, circle) as here:
         started = await start_job(here.client, "ping", {})
         with pytest.raises(BadInput, match="ping -> pong -> ping"):
-            await await_job(here.client, started.workflow_id, timeout=20)
+            await await_job(here.client, started.workflow_id, timeout=60)

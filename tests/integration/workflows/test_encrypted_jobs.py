@@ -110,7 +110,7 @@ async def sealed(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Sea
 async def test_a_history_holds_nothing_readable(sealed: Sealed) -> None:
     given = {"tasks": 300}
     started = await start_job(sealed.client, "durable_tasks", given, "sealed", memo={MARK: f"memo {SECRET}"})
-    result = await await_job(sealed.client, started.workflow_id, timeout=30)
+    result = await await_job(sealed.client, started.workflow_id, timeout=60)
     assert result.steps[1].ok == 300
     assert (await job_progress(sealed.client, started.workflow_id)).phase == "closed"
     history = await sealed.raw_history("sealed")
@@ -126,7 +126,7 @@ async def test_a_history_holds_nothing_readable(sealed: Sealed) -> None:
 async def test_messages_of_failures_are_encrypted_too(sealed: Sealed) -> None:
     started = await start_job(sealed.client, f"no_{SECRET}_template", {"a": SECRET}, "refused")
     with pytest.raises((BadInput, NotFound), match=SECRET):
-        await await_job(sealed.client, started.workflow_id, timeout=30)
+        await await_job(sealed.client, started.workflow_id, timeout=60)
     history = await sealed.raw_history("refused")
     name = f"no_{SECRET}_template".encode()
     assert SECRET.encode() not in history.replace(name, b""), "only as the name of the template"
@@ -141,14 +141,14 @@ async def test_the_plain_command_starts_jobs_and_the_codec_endpoint_shows_them(s
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/codec"
     try:
-        await assert_eventually(lambda: server.started, 10)
+        await assert_eventually(lambda: server.started, 30)
         given = json.dumps({"tasks": 20})
         code, said = await temporal_cli(
             sealed.endpoint, "workflow", "start", "--type", "durable_tasks", "--task-queue", "colony",
             "--workflow-id", "plain", "--input", given,
         )  # fmt: skip
         assert code == 0, said
-        assert (await await_job(sealed.client, "plain", timeout=30)).state is JobState.DONE
+        assert (await await_job(sealed.client, "plain", timeout=60)).state is JobState.DONE
         show = ("workflow", "show", "--workflow-id", "plain", "--output", "json")
         blind = await temporal_cli(sealed.endpoint, *show)
         assert "encryption-key-id" in blind[1]
@@ -183,17 +183,17 @@ async def test_schedules_hand_over_encrypted_input(sealed: Sealed) -> None:
             view.state is JobState.DONE for view in await sealed.ledger.jobs(10) if "nightly" in view.workflow_id
         )
 
-    await assert_eventually(done, 20)
+    await assert_eventually(done, 30)
     assert (await schedules.show("nightly")).timing == Timing(template="durable_tasks", every=3600)
     await schedules.delete("nightly")
 
 
 async def test_a_wrong_key_is_told_and_a_rotated_one_reads_both(sealed: Sealed) -> None:
     started = await start_job(sealed.client, "durable_tasks", {"tasks": 5}, "kept")
-    await await_job(sealed.client, started.workflow_id, timeout=30)
+    await await_job(sealed.client, started.workflow_id, timeout=60)
     async with connect(sealed.key_file("other", key_line("two"))) as stranger:
         with pytest.raises(Unreadable, match="'one', which is not at hand"):
-            await await_job(stranger, "kept", timeout=10)
+            await await_job(stranger, "kept", timeout=60)
     both = key_line("two") + (sealed.folder / "keys").read_text()
     async with connect(sealed.key_file("rotated", both)) as rotated:
-        assert (await await_job(rotated, "kept", timeout=10)).state is JobState.DONE
+        assert (await await_job(rotated, "kept", timeout=60)).state is JobState.DONE

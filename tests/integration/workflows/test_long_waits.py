@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 
 from colony.clock import SystemClock
 from colony.config.model import Config
@@ -18,13 +15,13 @@ from colony.contracts import JobState
 from colony.ids import Id
 from colony.ledger.memory import MemoryLedger
 from tests.eventually import assert_eventually
+from tests.servers.time_skipping import time_skipping_server
 from workflows.activities_io import IoActivities
 from workflows.client import job_progress, start_job
 from workflows.worker import io_worker, workflow_worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
-SERVER = Path(sys.executable).parent / "temporal-test-server"
 LONG = """
 steps:
 - {name: load, kind: load, rows: [{a: 1}]}
@@ -39,9 +36,7 @@ async def test_a_week_and_a_month_pass(tmp_path: Path) -> None:
         Id(name): TemplateConfig.model_validate(parse_document(LONG.replace("DEFAULT", default)).data)
         for name, default in (("patient", "approve"), ("stern", "reject"))
     }
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(SERVER), data_converter=pydantic_data_converter
-    ) as environment:
+    async with time_skipping_server() as environment:
         ledger = MemoryLedger(SystemClock())
         io = IoActivities(ledger, Config(workflows=workflows), [tmp_path])
         client = environment.client

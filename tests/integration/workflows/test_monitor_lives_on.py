@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, ClassVar
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from agents.base import AgentContext, AgentResult, AgentTask
@@ -24,6 +22,7 @@ from colony.ledger.memory import MemoryLedger
 from colony.ledger.sites import MonitorRow, TickRows
 from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import keep_history
+from tests.servers.time_skipping import time_skipping_server
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
@@ -34,7 +33,6 @@ from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_w
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
 
-SERVER = Path(sys.executable).parent / "temporal-test-server"
 MINUTE = 60.0
 
 
@@ -139,9 +137,7 @@ async def watched(folder: Path) -> AsyncGenerator[Watched]:
     ledger = Faulty(SystemClock())
     shutdown = asyncio.Event()
     async with (
-        await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(SERVER), data_converter=pydantic_data_converter
-        ) as server,
+        time_skipping_server() as server,
         local_runner(ledger, {AgentType("monitoring"): Looks}) as runner,
     ):
         here = Watched(server, ledger, runner, folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Any, ClassVar
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from agents.base import AgentContext, AgentResult, AgentTask
@@ -25,6 +23,7 @@ from colony.ids import AgentType
 from colony.ledger.memory import MemoryLedger
 from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import keep_history
+from tests.servers.time_skipping import time_skipping_server
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
@@ -36,7 +35,6 @@ from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_w
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
-SERVER = Path(sys.executable).parent / "temporal-test-server"
 HOUR = 3600.0
 
 
@@ -92,7 +90,7 @@ class Steered:
 
     async def ends_cancelled(self, handle: WorkflowHandle[Any, Any]) -> None:
         with pytest.raises(Cancelled):
-            await await_job(self.client, handle.id, timeout=30)
+            await await_job(self.client, handle.id, timeout=60)
         assert (await self.ledger.job(handle.id)).state is JobState.CANCELLED
 
 
@@ -100,9 +98,7 @@ class Steered:
 async def opened(folder: Path) -> AsyncGenerator[Steered]:
     ledger, shutdown = MemoryLedger(SystemClock()), asyncio.Event()
     async with (
-        await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(SERVER), data_converter=pydantic_data_converter
-        ) as server,
+        time_skipping_server() as server,
         local_runner(ledger, {AgentType("monitoring"): Well}) as runner,
     ):
         noting = Noting(runner)

@@ -69,7 +69,7 @@ class Newsroom:
             entries = await self.here.ledger.transcript(job, 10_000)
             return entries if Counter(entry.kind for entry in entries) >= Counter(least) else []
 
-        return await assert_eventually(written, 20)
+        return await assert_eventually(written, 30)
 
 
 @asynccontextmanager
@@ -145,7 +145,7 @@ async def remembers(room: Newsroom, author: AgentId, title: str) -> None:
         entries = await room.here.ledger.memories(Scope(ScopeKind.AGENT, author))
         return [title in each.text and each.text.startswith("My post") for each in entries] == [True]
 
-    await assert_eventually(kept, 20)
+    await assert_eventually(kept, 30)
 
 
 async def test_posts_are_whole_when_the_bus_is_gone(colony: Opens) -> None:

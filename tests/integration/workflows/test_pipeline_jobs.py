@@ -168,7 +168,7 @@ async def test_bad_inputs_of_the_plain_command_fail_the_workflow(
         )
         assert code == 0, output
         with pytest.raises(ColonyError) as caught:
-            await await_job(here.client, name, timeout=20)
+            await await_job(here.client, name, timeout=60)
         assert type(caught.value).__name__ == error
 
 
@@ -191,7 +191,7 @@ async def test_the_plain_command_starts_and_asks(colony: Opens) -> None:
 async def test_a_duplicate_is_refused(colony: Opens) -> None:
     async with colony(PROBE) as here:
         started = await start_job(here.client, "durable_tasks", {"tasks": 1}, f"twice-{uuid.uuid4().hex}")
-        await await_job(here.client, started.workflow_id, timeout=20)
+        await await_job(here.client, started.workflow_id, timeout=60)
         with pytest.raises(AlreadyExists):
             await start_job(here.client, "durable_tasks", {"tasks": 1}, started.workflow_id)
 
@@ -203,7 +203,7 @@ async def test_cancel_stops_the_hosts_and_closes_the_job(colony: Opens) -> None:
         async def running() -> bool:
             return (await job_progress(here.client, started.workflow_id)).batches > 0
 
-        await assert_eventually(running, 20)
+        await assert_eventually(running, 30)
         await cancel_job(here.client, started.workflow_id)
         with pytest.raises(Cancelled):
             await await_job(here.client, started.workflow_id, timeout=60)
@@ -221,7 +221,7 @@ async def test_a_mark_in_the_ledger_cancels_too(colony: Opens) -> None:
         async def running() -> bool:
             return (await job_progress(here.client, started.workflow_id)).batches > 0
 
-        await assert_eventually(running, 20)
+        await assert_eventually(running, 30)
         await here.ledger.request_cancel((await here.ledger.job(started.key)).job)
         with pytest.raises(Cancelled):
             await await_job(here.client, started.workflow_id, timeout=60)
@@ -235,7 +235,7 @@ async def test_jobs_of_terminated_workflows_are_closed(colony: Opens) -> None:
         async def opened() -> bool:
             return (await job_progress(here.client, started.workflow_id)).job is not None
 
-        await assert_eventually(opened, 20)
+        await assert_eventually(opened, 30)
         closer = OrphanCloser(here.client, here.ledger)
         assert await closer.round() == []
         await here.client.get_workflow_handle(started.workflow_id).terminate()
@@ -257,7 +257,7 @@ async def test_all_running_jobs_have_their_turn_however_many_there_are(colony: O
         async def opened() -> bool:
             return len(await here.ledger.jobs(20)) == len(gone) + len(jobs)
 
-        await assert_eventually(opened, 20)
+        await assert_eventually(opened, 30)
         closer = OrphanCloser(here.client, here.ledger, page=2, most=4)
         rounds = [await closer.round() for _ in range(4)]
         assert rounds[0] == [], "the newest come first"
@@ -317,10 +317,10 @@ async def test_a_source_file_becomes_tasks(colony: Opens) -> None:
     async with colony(PROBE, {Id("rows"): template}) as here:
         (here.folder / "a.csv").write_bytes(b"text,id\nfine,1\n\xff,2\nalso,3\n")
         started = await start_job(here.client, "rows", {"source": "a.csv"})
-        result = await await_job(here.client, started.workflow_id, timeout=20)
+        result = await await_job(here.client, started.workflow_id, timeout=60)
         assert (result.bad_rows, result.steps[1].ok) == (1, 2)
         (here.folder / "b.csv").write_bytes(b"text,id\n\xff,2\n")
         started = await start_job(here.client, "rows", {"source": "b.csv"})
         with pytest.raises(BadInput, match="line 2: not UTF-8"):
-            await await_job(here.client, started.workflow_id, timeout=20)
+            await await_job(here.client, started.workflow_id, timeout=60)
         assert (await here.ledger.job(started.key)).state is JobState.FAILED

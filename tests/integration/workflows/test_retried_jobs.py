@@ -164,11 +164,11 @@ async def test_a_job_that_ended_between_two_maps_goes_on_there(colony: Opens, en
         else:
             await cancel_job(here.client, name)
         with pytest.raises(Rejected if end == "rejected" else Cancelled):
-            await await_job(here.client, name, timeout=30)
+            await await_job(here.client, name, timeout=60)
         retry = f"{name}-again"
         started = await start_job(here.client, "asked", {"retry": {"job": name}, "priority": 1}, retry)
         await answered(here, retry, approve=True)
-        end_of_it = await await_job(here.client, retry, timeout=30)
+        end_of_it = await await_job(here.client, retry, timeout=60)
         assert (end_of_it.state, await total(here, end_of_it.job)) == (JobState.DONE, 1)
         assert [DONE["clean", number] for number in range(2)] == [1, 1], "what was done is not done again"
         assert (await job_progress(here.client, retry)).priority == 1

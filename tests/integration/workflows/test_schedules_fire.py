@@ -62,7 +62,7 @@ async def test_a_job_that_is_due_while_the_one_before_runs(colony: Opens, overla
             assert len(jobs) == 1 or overlap == "allow"
             assert overlap != "skip" or ((await schedules.show(name)).skipped or 0) >= 2
             await update_job(here.client, jobs[-1], "approve", {"by": "ann"})
-            await await_job(here.client, jobs[-1], timeout=30)
+            await await_job(here.client, jobs[-1], timeout=60)
             if overlap == "buffer":  # the one that waited starts as soon as the first ends
 
                 async def second() -> bool:

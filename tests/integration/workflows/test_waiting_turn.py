@@ -68,7 +68,7 @@ class World:
     async def started_job(self) -> StartedJob:
         """A job whose batches are handed out, and taken by nobody."""
         started = await start_job(self.client, "durable_tasks", {"tasks": 300})
-        await assert_eventually(lambda: _handed_out(self, started), 20)
+        await assert_eventually(lambda: _handed_out(self, started), 30)
         return started
 
     async def stalled(self, times: int) -> None:
@@ -106,7 +106,7 @@ async def test_waiting_for_a_turn_is_no_failure(world: World) -> None:
     async with world.working(lambda asked: True):
         started = await world.started_job()
         await world.stalled(4)
-        await assert_eventually(lambda: _handed_out(world, started), 20)
+        await assert_eventually(lambda: _handed_out(world, started), 30)
         async with world.dispatching():
             await await_job(world.client, started.workflow_id, timeout=60)
     view = await world.ledger.job(started.key)

@@ -186,7 +186,7 @@ async def test_down_and_up_again_is_told_once(watching: Opens) -> None:
         await here.reaches(handle, bad="down", good="up")
         bad.mode = "ok"
         await here.reaches(handle, bad="up")
-        await assert_eventually(lambda: len(hook.events) >= 2, 20)
+        await assert_eventually(lambda: len(hook.events) >= 2, 30)
         assert [(event["kind"], event["site"]) for event in hook.events] == [("site-down", "bad"), ("site-up", "bad")]
         job = await here.job(handle)
         secret = (await here.ledger.monitor(job)).secret
@@ -197,7 +197,7 @@ async def test_down_and_up_again_is_told_once(watching: Opens) -> None:
         assert (alert.site, alert.worst, alert.changes) == ("bad", "down", 1)
         assert alert.closed_at is not None
         assert alert.closed_at > alert.opened_at
-        await assert_eventually(lambda: len(here.told()) >= 2, 20)
+        await assert_eventually(lambda: len(here.told()) >= 2, 30)
         assert here.told() == ["colony.event.site-down.bad", "colony.event.site-up.bad"]
         names = await handle.execute_update("report", 1.0)
         assert names == ["report.md", "report.html"]
@@ -206,7 +206,7 @@ async def test_down_and_up_again_is_told_once(watching: Opens) -> None:
         assert "| bad | down |" in text
         await cancel_job(here.client, handle.id)
         with pytest.raises(Cancelled):
-            await await_job(here.client, handle.id, timeout=20)
+            await await_job(here.client, handle.id, timeout=60)
         assert (await here.ledger.job(handle.id)).state is JobState.CANCELLED
         await keep_history(here, handle.id, "website_monitor")
 
@@ -250,7 +250,7 @@ async def test_sites_that_misbehave_are_found_and_hold_up_nobody(watching: Opens
             assert said in problems[name], name
         assert endless.sent < 25_000_000 * endless.requests, "the page is left, and not read to its end"
         checks = good.requests
-        await assert_eventually(lambda: good.requests >= checks + 3, 20)
+        await assert_eventually(lambda: good.requests >= checks + 3, 30)
         assert good.requests > hang.requests
 
 
@@ -261,7 +261,7 @@ async def test_a_site_that_flaps_is_not_told(watching: Opens) -> None:
         for mode in ("error", "ok", "error", "error", "ok"):
             site.mode = mode
             seen = site.requests
-            await assert_eventually(lambda seen=seen: site.requests > seen, 20)
+            await assert_eventually(lambda seen=seen: site.requests > seen, 30)
         assert await here.ledger.alerts(await here.job(handle), 0.0) == []
 
 
@@ -274,7 +274,7 @@ async def test_a_running_monitor_is_changed(watching: Opens) -> None:
         await here.reaches(handle, one="up", two="up")
         assert (await here.sites(handle))["two"].spec.failures == 2
         # Removed while its check is under way.
-        await assert_eventually(lambda: slow.requests >= 1, 20)
+        await assert_eventually(lambda: slow.requests >= 1, 30)
         assert (await handle.execute_update("change_sites", {"remove": [slow.url]}))["removed"] == 1
         assert (await handle.execute_update("change_sites", {"interval": {"one": 3600}}))["changed"] == 1
         assert (await here.sites(handle))["one"].spec.interval == 3600
@@ -284,7 +284,7 @@ async def test_a_running_monitor_is_changed(watching: Opens) -> None:
         assert row.paused
         assert (await handle.execute_update("resume"))["resumed"] == 1
         seen = two.requests
-        await assert_eventually(lambda: two.requests > seen, 20)
+        await assert_eventually(lambda: two.requests > seen, 30)
         assert set(await here.sites(handle)) == {"one", "two"}
         for change, said in (
             ({"remove": ["nobody"]}, "'remove' names the site 'nobody'"),
@@ -310,12 +310,12 @@ async def test_a_monitor_is_found_by_its_attributes_and_its_priority_is_changed(
         async def changed() -> bool:
             return (await handle.describe()).typed_search_attributes[PRIORITY] == 2
 
-        await assert_eventually(changed, 20)
+        await assert_eventually(changed, 30)
         told = [fact.payload for subject, fact in here.facts if subject.startswith("colony.event.job-opened.")]
         assert [(each["template"], each["tenant"]) for each in told] == [("website_monitor", "acme")]
         await update_job(here.client, handle.id, "cancel")
         with pytest.raises(Cancelled):
-            await await_job(here.client, handle.id, timeout=20)
+            await await_job(here.client, handle.id, timeout=60)
         assert (await here.ledger.job(handle.id)).state is JobState.CANCELLED
 
 
@@ -342,7 +342,7 @@ async def test_wrong_input_fails_the_workflow(watching: Opens, given: dict[str, 
     async with watching() as here:
         started = await start_job(here.client, "website_monitor", given)
         with pytest.raises(BadInput) as refused:
-            await await_job(here.client, started.workflow_id, timeout=30)
+            await await_job(here.client, started.workflow_id, timeout=60)
         assert field in str(refused.value)
         assert (await here.ledger.job(started.key)).state is JobState.FAILED
 
@@ -359,7 +359,7 @@ async def test_any_arguments_fail_instead_of_hanging(
         code, said = await temporal_cli(temporal, *start, *arguments)
         assert code == 0, said
         with pytest.raises(BadInput, match="one argument"):
-            await await_job(here.client, name, timeout=30)
+            await await_job(here.client, name, timeout=60)
 
 
 async def test_a_webhook_that_is_away_gets_all_of_it_later(watching: Opens) -> None:
@@ -374,7 +374,7 @@ async def test_a_webhook_that_is_away_gets_all_of_it_later(watching: Opens) -> N
         hook.post_status = 204
         await assert_eventually(lambda: hook.posts, 40)
         assert [event["kind"] for event in hook.events] == ["site-down"]
-        await assert_eventually(here.told, 20)
+        await assert_eventually(here.told, 30)
         assert here.told() == ["colony.event.site-down.site"]
 
 
@@ -452,14 +452,14 @@ async def test_a_cancel_while_a_round_is_under_way(watching: Opens) -> None:
         await here.reaches(handle, site="up")
         job = await here.job(handle)
         ledger.gate.clear()
-        await assert_eventually(lambda: ledger.writing, 20)
+        await assert_eventually(lambda: ledger.writing, 30)
         tick = (await ledger.monitor(job)).tick
         await cancel_job(here.client, handle.id)
         with pytest.raises(Cancelled):
-            await await_job(here.client, handle.id, timeout=30)
+            await await_job(here.client, handle.id, timeout=60)
         assert (await ledger.job(handle.id)).state is JobState.CANCELLED
         # The round itself is told to stop: nothing of it is written after the end.
-        await assert_eventually(lambda: ledger.cut, 20)
+        await assert_eventually(lambda: ledger.cut, 30)
         ledger.gate.set()
         assert (await ledger.monitor(job)).tick == tick
         assert (await ledger.job(handle.id)).state is JobState.CANCELLED
@@ -491,7 +491,7 @@ async def test_an_event_outlives_the_absence_of_the_bus_and_the_webhook_does_not
         assert list(dict.fromkeys(fact.kind for fact in heard)) == ["site-down", "site-up"]
         await cancel_job(here.client, handle.id)
         with pytest.raises(Cancelled):
-            await await_job(here.client, handle.id, timeout=20)
+            await await_job(here.client, handle.id, timeout=60)
         await keep_history(here, handle.id, "monitor_without_bus")
 
 

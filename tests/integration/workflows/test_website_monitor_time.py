@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
 
 from agents.base import AgentContext, AgentResult, AgentTask
 from colony.clock import SystemClock
@@ -19,6 +16,7 @@ from colony.ids import AgentType
 from colony.ledger.memory import MemoryLedger
 from colony.sites import SiteState
 from tests.eventually import assert_eventually
+from tests.servers.time_skipping import time_skipping_server
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.activities_monitor import MonitorActivities
@@ -29,7 +27,6 @@ from workflows.worker import dispatch_worker, io_worker, run_workers, workflow_w
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
-SERVER = Path(sys.executable).parent / "temporal-test-server"
 HOUR = 3600.0
 
 
@@ -57,9 +54,7 @@ async def test_days_of_watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ledger = MemoryLedger(SystemClock())
     shutdown = asyncio.Event()
     async with (
-        await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(SERVER), data_converter=pydantic_data_converter
-        ) as server,
+        time_skipping_server() as server,
         local_runner(ledger, {AgentType("monitoring"): Scripted}) as runner,
     ):
         client = server.client

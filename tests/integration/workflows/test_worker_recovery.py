@@ -18,7 +18,8 @@ from colony.ids import AgentType
 from colony.ledger.memory import MemoryLedger
 from tests.eventually import assert_eventually
 from tests.integration.workflows.conftest import Opens
-from tests.servers.temporal import free_port, temporal_server
+from tests.servers.ports import free_port
+from tests.servers.temporal import temporal_server
 from workflows.activities_dispatch import DispatchActivities
 from workflows.activities_io import IoActivities
 from workflows.client import await_job, connect, job_progress, start_job
@@ -83,7 +84,7 @@ async def test_a_job_outlives_its_workers(temporal: TemporalEndpoint, tmp_path: 
         async def under_way() -> bool:
             return (await job_progress(client, started.workflow_id)).done > 0
 
-        await assert_eventually(under_way, 20)
+        await assert_eventually(under_way, 30)
         first_stop.set()
         await first
         second = asyncio.create_task(run_workers(workers(other), second_stop))

@@ -185,14 +185,14 @@ async def test_jobs_of_the_plain_command_run_once_a_version_is_current(world: Wo
             jobs = [view for view in await world.ledger.jobs(10) if "nightly" in view.workflow_id]
             return any(view.state is JobState.DONE for view in jobs)
 
-        await assert_eventually(done, 20)
+        await assert_eventually(done, 30)
         await schedules.delete("nightly")
 
 
 async def test_a_job_under_way_follows_the_new_version(world: World) -> None:
     async with world.worker("one") as first, world.worker("two", promote=False):
         await first.wait()
-        await assert_eventually(lambda: _polls(world, "two"), 20)
+        await assert_eventually(lambda: _polls(world, "two"), 30)
         started = await start_job(world.client, "durable_tasks", {"tasks": 40_000})
         await world.moved(started.workflow_id, "one")
         await make_current(world.client, world.name, "two")
@@ -207,14 +207,14 @@ async def test_a_job_that_calls_one_with_a_long_history_changes_versions_with_it
     monkeypatch.setattr("workflows.policies.MAX_EVENTS", 40)
     async with world.worker("one") as first, world.worker("two", promote=False):
         await first.wait()
-        await assert_eventually(lambda: _polls(world, "two"), 20)
+        await assert_eventually(lambda: _polls(world, "two"), 30)
         started = await start_job(world.client, "caller", {})
 
         async def called() -> str:
             jobs = await world.ledger.jobs(10)
             return next((view.workflow_id for view in jobs if view.template == "durable_tasks"), "")
 
-        child = await assert_eventually(called, 20)
+        child = await assert_eventually(called, 30)
         await make_current(world.client, world.name, "two")
         result = await await_job(world.client, started.workflow_id, timeout=90)
         assert result.state is JobState.DONE
@@ -230,7 +230,7 @@ async def test_jobs_of_before_there_were_versions_go_on(world: World) -> None:
         async def opened() -> bool:
             return bool(await world.ledger.jobs(1))
 
-        await assert_eventually(opened, 20)
+        await assert_eventually(opened, 30)
     async with world.worker("one") as promoter:
         await promoter.wait()
         assert (await await_job(world.client, started.workflow_id, timeout=60)).steps[1].ok == 30_000
@@ -238,7 +238,7 @@ async def test_jobs_of_before_there_were_versions_go_on(world: World) -> None:
     await leave_versions(world.client, world.name)
     async with world.worker(""):
         again = await start_job(world.client, "durable_tasks", {"tasks": 10})
-        assert (await await_job(world.client, again.workflow_id, timeout=30)).state is JobState.DONE
+        assert (await await_job(world.client, again.workflow_id, timeout=60)).state is JobState.DONE
 
 
 async def test_a_monitor_keeps_its_version_until_it_goes_on_as_new(world: World) -> None:
@@ -254,10 +254,10 @@ async def test_a_monitor_keeps_its_version_until_it_goes_on_as_new(world: World)
             async def pinned() -> bool:
                 return (await read_deployment(world.client, world.name)).version("one").pinned == 1
 
-            await assert_eventually(pinned, 20)
+            await assert_eventually(pinned, 30)
             await nudge_pinned(world.client, world.name, "one")
             await world.moved(started.workflow_id, "two")
-            await assert_eventually(lambda: _none_pinned(world, "one"), 20)
+            await assert_eventually(lambda: _none_pinned(world, "one"), 30)
             handle = world.client.get_workflow_handle(started.workflow_id)
             assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
             assert len(await world.ledger.jobs(10)) == 1, "the same job goes on"
@@ -281,7 +281,7 @@ async def _two_pinned(world: World) -> tuple[str, str]:
         async def both() -> bool:
             return (await read_deployment(world.client, world.name)).version("one").pinned == 2
 
-        await assert_eventually(both, 20)
+        await assert_eventually(both, 30)
     return monitor, patient
 
 
@@ -306,7 +306,7 @@ async def test_workers_without_a_version_take_over_the_jobs_of_one_that_is_gone(
         await handle.signal("go")
         async with asyncio.timeout(40):
             await handle.result()
-        await assert_eventually(lambda: _none_pinned(world, "one"), 20)
+        await assert_eventually(lambda: _none_pinned(world, "one"), 30)
         await cancel_job(world.client, monitor)
 
         async def closed() -> bool:
@@ -334,7 +334,7 @@ async def test_taking_the_current_version_away_is_tried_until_it_is_done(
         await plain.wait()
         assert await world.current() == ""
         again = await start_job(world.client, "durable_tasks", {"tasks": 10})
-        assert (await await_job(world.client, again.workflow_id, timeout=30)).state is JobState.DONE
+        assert (await await_job(world.client, again.workflow_id, timeout=60)).state is JobState.DONE
     assert tried == 2
 
 
@@ -371,7 +371,7 @@ async def test_a_hand_over_that_cannot_be_read_fails_its_job_with_its_reason(wor
         started = await start_job(world.client, "garbled", {})
         job = await world.ledger.open_job(started.key, started.workflow_id, "durable_tasks", [], None, {})
         with pytest.raises(Unreadable, match="cannot be read by this build"):
-            await await_job(world.client, started.workflow_id, timeout=30)
+            await await_job(world.client, started.workflow_id, timeout=60)
         assert await OrphanCloser(world.client, world.ledger).round() == [job.job]
         closed = await world.ledger.job(started.key)
         assert closed.state is JobState.FAILED
@@ -384,13 +384,13 @@ async def test_a_job_says_that_no_version_is_current(world: World) -> None:
         async def polls() -> bool:
             return (await read_deployment(world.client, world.name)).undecided
 
-        await assert_eventually(polls, 20)
+        await assert_eventually(polls, 30)
         waiting = await start_job(world.client, "durable_tasks", {"tasks": 10})
         said = await absent_version(world.client, world.name, waiting.workflow_id)
         assert "colony worker promote BUILD" in said
         assert await absent_version(world.client, world.name, waiting.workflow_id, versioning=False) == ""
         await make_current(world.client, world.name, "one")
-        assert (await await_job(world.client, waiting.workflow_id, timeout=30)).state is JobState.DONE
+        assert (await await_job(world.client, waiting.workflow_id, timeout=60)).state is JobState.DONE
 
 
 async def test_a_job_says_that_no_worker_of_its_version_runs(world: World) -> None:
@@ -453,7 +453,7 @@ async def test_drain_waits_until_a_monitor_went_on_as_new(world: World) -> None:
         await world.moved(monitor, "one")
         async with world.worker("two") as second:
             await second.wait()
-            await assert_eventually(lambda: _one_pinned(world, "one"), 20)
+            await assert_eventually(lambda: _one_pinned(world, "one"), 30)
             seen: list[dict[str, int]] = []
             assert await worker_versions.drain("", move=False, timeout=60, show=seen.append) == ["one"]
             assert (seen[0], seen[-1]) == ({"one": 1}, {"one": 0})
@@ -473,7 +473,7 @@ async def test_drain_gives_up_in_time_on_a_job_that_stays_and_moves_it_when_told
         await world.moved(patient, "one")
         async with world.worker("two") as second:
             await second.wait()
-            await assert_eventually(lambda: _one_pinned(world, "one"), 20)
+            await assert_eventually(lambda: _one_pinned(world, "one"), 30)
             with pytest.raises(DeadlineExceeded, match="1 jobs still wait for one"):
                 await worker_versions.drain("one", move=False, timeout=0.1, show=lambda _: None)
             assert await asyncio.to_thread(colony, "worker", "drain", "one", "--timeout", "0") == NOT_NOW
@@ -491,7 +491,7 @@ async def test_promote_gives_new_jobs_to_a_version_and_back(world: World) -> Non
     async with world.worker("one") as first, world.worker("two", promote=False):
         await first.wait()
         for build in ("two", "one"):
-            await assert_eventually(lambda build=build: _polls(world, build), 20)
+            await assert_eventually(lambda build=build: _polls(world, build), 30)
             assert (await worker_versions.promote(build)).current == build
             patient = await start_job(world.client, "patient", {})
             await world.moved(patient.workflow_id, build)

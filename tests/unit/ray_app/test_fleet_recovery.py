@@ -27,7 +27,7 @@ async def fleet(world: World) -> AsyncGenerator[LocalHosts]:
     ):
         running = asyncio.create_task(reconciler.run(shutdown))
         try:
-            await assert_eventually(lambda: balanced(world), 15)
+            await assert_eventually(lambda: balanced(world), 30)
             yield hosts
         finally:
             shutdown.set()
@@ -71,7 +71,7 @@ async def test_a_killed_host_is_replaced_and_every_task_ends_once() -> None:
         before = {slot: host.incarnation for slot, host in (await hosts.hosts()).items()}
         await hosts.kill_host(0)
         await work
-        await assert_eventually(lambda: balanced(world), 15)
+        await assert_eventually(lambda: balanced(world), 30)
         after = {slot: host.incarnation for slot, host in (await hosts.hosts()).items()}
     assert after[1] == before[1]
     assert after[0] != before[0]

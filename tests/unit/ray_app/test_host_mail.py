@@ -79,7 +79,7 @@ async def test_a_host_tells_what_waits_by_priority_and_tenant() -> None:
             found = await told()
             return len(found.keys) == 2 and sum(key.tasks for key in found.keys) == 7 and found.lanes > 0
 
-        await assert_eventually(one_runs, 10)
+        await assert_eventually(one_runs, 30)
         assert [(key.priority, key.tenant, key.batches) for key in (await told()).keys] == [(1, "", 1), (4, "zoo", 1)]
         await host.close()
         await asyncio.gather(*running)
@@ -294,7 +294,7 @@ async def test_an_agent_that_misbehaves_on_its_way_to_sleep_harms_nobody(monkeyp
     async with world.one_host() as host:
         for agent in (*agents, *agents):
             await bus.ask(agent_subject(agent), envelope(), timeout=5)
-            await assert_eventually(lambda: host.status().awake == 0, 5)
+            await assert_eventually(lambda: host.status().awake == 0, 30)
         assert not host.ended.done()
 
 

@@ -87,12 +87,12 @@ async def test_a_host_too_many_leaves_without_losing_or_repeating_anything() -> 
     _, request = await world.job([{"do": "wait", "seconds": 0.02} for _ in range(300)])
     async with world.local_hosts() as hosts:
         async with reconciler(world, hosts, "one") as first, running(first):
-            await assert_eventually(lambda: owned_by(world, hosts, 2), 15)
+            await assert_eventually(lambda: owned_by(world, hosts, 2), 30)
         leaving = (await hosts.hosts())[1]
         work = asyncio.create_task(leaving.run_batch(request))
         async with reconciler(world, hosts, "two", count=1) as second, running(second):
             report = await work
-            await assert_eventually(lambda: owned_by(world, hosts, 1), 20)
+            await assert_eventually(lambda: owned_by(world, hosts, 1), 30)
             assert list(await lives(hosts)) == [0]
             rest = await (await hosts.hosts())[0].run_batch(request)
         assert report.ok + rest.ok == 300
@@ -110,7 +110,7 @@ async def test_the_next_leader_adopts_the_fleet_as_it_is() -> None:
         first = await stack.enter_async_context(reconciler(world, hosts, "one"))
         second = await stack.enter_async_context(reconciler(world, hosts, "two"))
         async with running(first):
-            await assert_eventually(lambda: owned_by(world, hosts, 2), 15)
+            await assert_eventually(lambda: owned_by(world, hosts, 2), 30)
             before = await lives(hosts)
             assert await second.round() == []
         # The first resigned as it stopped: nobody has to wait for its time to run out.
@@ -119,9 +119,9 @@ async def test_the_next_leader_adopts_the_fleet_as_it_is() -> None:
             async def second_leads() -> bool:
                 return await world.ledger.leads(LEADER, "two", second._term)
 
-            await assert_eventually(second_leads, 6)
+            await assert_eventually(second_leads, 30)
             await hosts.kill_host(0)
-            await assert_eventually(lambda: owned_by(world, hosts, 2), 15)
+            await assert_eventually(lambda: owned_by(world, hosts, 2), 30)
         after = await lives(hosts)
         assert after[1] == before[1]
         assert after[0] != before[0]

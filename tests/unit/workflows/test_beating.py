@@ -53,7 +53,7 @@ async def test_a_long_one_sends_some(
     @activity.defn
     async def long(done: Callable[[], bool]) -> None:
         async with beating.beating(30.0):
-            await assert_eventually(done, 20)
+            await assert_eventually(done, 30)
 
     await environment.run(long, lambda: len(beats) > 2)
 

@@ -37,7 +37,7 @@ class Listening:
         self.heard.append((subject, fact))
 
     async def hears(self, *subjects: str) -> list[Envelope]:
-        await assert_eventually(lambda: len(self.heard) >= len(subjects), 5)
+        await assert_eventually(lambda: len(self.heard) >= len(subjects), 30)
         assert [subject for subject, _ in self.heard] == list(subjects)
         return [fact for _, fact in self.heard]
 
@@ -64,7 +64,7 @@ async def test_a_listener_hears_a_job_begin_and_end(here: Listening) -> None:
     assert ended.payload == {**about, "state": "done", "reason": "", "closed_at": closed_at}
     # Again, as after a worker died: listeners know it by its id.
     await run(here.io.close_job, CloseJob(job=plan.job, state=JobState.FAILED, reason="late"))
-    await assert_eventually(lambda: len(here.heard) == 3, 5)
+    await assert_eventually(lambda: len(here.heard) == 3, 30)
     assert here.heard[2][1].message_id == ended.message_id
     assert here.heard[2][1].payload["state"] == "done", "the ledger is the truth"
 

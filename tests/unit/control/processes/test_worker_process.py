@@ -35,7 +35,7 @@ async def test_a_background_task_that_dies_ends_the_worker(tmp_path: Path) -> No
         async def ready() -> bool:
             return is_ready(tmp_path, "worker", os.getpid())
 
-        await assert_eventually(ready, 10)
+        await assert_eventually(ready, 30)
         dies.set()
         with pytest.raises(ValueError, match="a fault of ours"):
             await asyncio.wait_for(ending, 10)

@@ -40,5 +40,5 @@ async def test_a_living_process_says_so_again_and_again(tmp_path: Path) -> None:
     async with ready_and_beating(tmp_path, "worker"):
         past = time.time() - 60
         os.utime(ready_file(tmp_path, "worker"), (past, past))
-        await assert_eventually(lambda: is_ready(tmp_path, "worker", os.getpid(), oldest=10), timeout=20)
+        await assert_eventually(lambda: is_ready(tmp_path, "worker", os.getpid(), oldest=10), timeout=30)
     assert not is_ready(tmp_path, "worker", os.getpid())
