@@ -1,12 +1,15 @@
 """The words of a page that the brief leaves open: its lead and its description for search engines.
 
 Without a language model they are sentences of the brief. With one they may be shorter or smoother, but a sentence
-that says what the brief does not say is left out: no number, name or address of its own.
+that says what the brief does not say is left out: no number, name or address of its own, and nothing put together
+from what the brief says of different things.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -15,6 +18,7 @@ from agents.base import Model
 from agents.skills.stopwords import FUNCTION_WORDS
 from agents.skills.text import clean_text, one_line, sentences
 from agents.skills.untrusted import block, harmless
+from agents.skills.website_brief import ItemBrief
 from agents.skills.website_plan import HOME, Part, Site
 from colony.contracts import Frozen
 from colony.errors import ColonyError
@@ -26,7 +30,8 @@ LONGEST_DESCRIPTION: Final = 155
 _TOKENS: Final = 120
 _SHOWN: Final = 1_200
 _BORNE_OUT: Final = 0.7
-"""Share of the words that say something and must be in the brief."""
+"""Share of the words that say something and must be in one passage of the brief."""
+_SHORTEST: Final = 20
 _WORD: Final = re.compile(r"[^\W_]+")
 _UNFIT: Final = re.compile(r"https?:|www\.|[<>{}\[\]|`@#\\*]|\b(?:lorem|ipsum|as an ai)\b", re.IGNORECASE)
 _SYSTEM: Final = (
@@ -79,16 +84,16 @@ async def worded_copy(site: Site, part: Part, model: Model, wanted: CopyParamete
     plain = copy_of(site, part)
     if part.kind not in ("page", "post") or wanted.words == "brief" or not model.enabled:
         return plain
-    source = _source(site, part)
+    source = " ".join(_texts(site, part))
     prompt = f"Website: {harmless(site.name)}\nPage: {harmless(part.title)}\n{block(source, _SHOWN)}\nJSON:"
     try:
         answer = await model.chat(prompt, system=_SYSTEM, tier=wanted.tier, max_tokens=wanted.tokens, schema=_SCHEMA)
     except ColonyError as error:
         return plain.model_copy(update={"note": f"no answer of the model ({type(error).__name__})"})
     data: dict[str, Any] = answer.data or {}
-    known = f"{source} {site.name} {part.title}"
-    lead = usable(str(data.get("lead", "")), known, LONGEST_LEAD)
-    description = usable(str(data.get("description", "")), known, LONGEST_DESCRIPTION)
+    passages = [f"{passage} {site.name} {part.title}" for passage in _passages(site, part)]
+    lead = usable(str(data.get("lead", "")), passages, LONGEST_LEAD)
+    description = usable(str(data.get("description", "")), passages, LONGEST_DESCRIPTION)
     if not lead and not description:
         return plain.model_copy(update={"note": f"the words of {answer.model} say what the brief does not"})
     # A summary is what the author of the brief wanted to say here: it stays.
@@ -100,28 +105,37 @@ async def worded_copy(site: Site, part: Part, model: Model, wanted: CopyParamete
     )
 
 
-def usable(text: str, source: str, limit: int) -> str:
-    """`text` in plain form if `source` bears it out, else empty.
+def usable(text: str, passages: Sequence[str], limit: int) -> str:
+    """The sentences of `text`, in plain form, that a passage each bears out, as many as fit; empty for none.
 
-    No address or markup, no number and no capitalised name that is not in the source, and most of its words from there.
+    In such a sentence are no address or markup, no number and no capitalised name that is not in the passage, and most
+    of its words are from there.
     """
-    plain = one_line(clean_text(text), limit + 1)
-    if not 20 <= len(plain) <= limit or _UNFIT.search(plain) or plain[-1] not in ".!?":
-        return ""
-    known = {word.casefold() for word in _WORD.findall(source)}
+    kept: list[str] = []
+    for sentence in sentences(one_line(clean_text(text), 2 * limit)):
+        longer = " ".join((*kept, sentence))
+        if sentence not in kept and len(longer) <= limit and any(_holds(sentence, passage) for passage in passages):
+            kept.append(sentence)
+    return " ".join(kept)
+
+
+def _holds(sentence: str, passage: str) -> bool:
+    whole = sentence[-1] in ".!?" and not sentence.endswith("...")
+    if len(sentence) < _SHORTEST or not whole or _UNFIT.search(sentence):
+        return False
+    known = {word.casefold() for word in _WORD.findall(passage)}
     stems = {word[:5] for word in known}
     content: list[str] = []
-    for sentence in sentences(plain):
-        for at, word in enumerate(_WORD.findall(sentence)):
-            folded = word.casefold()
-            # The first word of a sentence is capitalised whatever it is.
-            named = at > 0 and word[0].isupper()
-            if folded not in known and (named or any(character.isdigit() for character in word)):
-                return ""
-            if folded not in FUNCTION_WORDS:
-                content.append(folded)
+    for at, word in enumerate(_WORD.findall(sentence)):
+        folded = word.casefold()
+        # The first word of a sentence is capitalised whatever it is.
+        named = at > 0 and word[0].isupper()
+        if folded not in known and (named or any(character.isdigit() for character in word)):
+            return False
+        if folded not in FUNCTION_WORDS:
+            content.append(folded)
     borne = sum(word[:5] in stems for word in content)
-    return plain if content and borne >= _BORNE_OUT * len(content) else ""
+    return bool(content) and borne >= _BORNE_OUT * len(content)
 
 
 def _own_lead(part: Part) -> bool:
@@ -152,15 +166,27 @@ def _first(text: str, limit: int) -> list[str]:
     return found
 
 
-def _source(site: Site, part: Part) -> str:
-    """All the brief says on this page, for the prompt and for the proof."""
+def _passages(site: Site, part: Part) -> list[str]:
+    """What the brief says of this page in pieces: neighbouring sentences of a text, and what it says of one thing."""
+    found: list[str] = []
+    for text in _texts(site, part):
+        said = sentences(text)
+        found += [" ".join(pair) for pair in itertools.pairwise(said)] if len(said) > 1 else said
+    return found + [_item(item) for section in (part.page.sections if part.page else ()) for item in section.items]
+
+
+def _texts(site: Site, part: Part) -> list[str]:
+    """All the brief says on this page, for the prompt."""
     if part.post is not None:
-        return f"{part.post.summary} {part.post.text}"
+        return [text for text in (part.post.summary, part.post.text) if text]
     if part.page is None:
-        return ""
+        return []
     said = [site.tagline, part.page.summary, site.description if part.path == HOME else ""]
     for section in part.page.sections:
-        said += [section.title, section.text]
-        for item in section.items:
-            said += [item.title, item.value, item.text, item.by]
-    return " ".join(piece for piece in said if piece)
+        said += [section.title, section.text, *map(_item, section.items)]
+    return [" ".join(text.split()) for text in said if text]
+
+
+def _item(item: ItemBrief) -> str:
+    head = ", ".join(word for word in (item.title, item.by, item.value) if word)
+    return ": ".join(words for words in (head, " ".join(item.text.split()), ", ".join(item.points)) if words)

@@ -74,6 +74,7 @@ async def test_the_summary_of_the_brief_stays() -> None:
         "<b>Sourdough</b> bakery with flour from <script>three</script> farms @ the valley.",
         "Sourdough",
         "We bake sourdough with flour from three farms and",
+        "We bake sourdough with stone-ground flour from three farms in the...",
     ],
 )
 async def test_a_sentence_that_says_more_than_the_brief_is_left_out(invented: str) -> None:
@@ -81,7 +82,27 @@ async def test_a_sentence_that_says_more_than_the_brief_is_left_out(invented: st
     lead, description, by, note = await asked("index.html", json.dumps({"lead": invented, "description": invented}))
     assert (lead, description, by) == (plain.lead, plain.description, "brief")
     assert "scripted" in note
-    assert usable(invented, plain.lead, 280) == ""
+    assert usable(invented, [plain.lead], 280) == ""
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        "Joe Adeyemi, baker and founder, makes the buns and decides when they are good enough.",
+        "Mara Lindqvist learned to bake in a drying room on the harbour with a brick oven from 1931.",
+    ],
+)
+async def test_what_is_said_of_one_is_not_said_of_another(mixed: str) -> None:
+    plain = copy_of(SITE, part("about.html"))
+    _, description, by, _ = await asked("about.html", json.dumps({"lead": mixed, "description": mixed}))
+    assert (description, by) == (plain.description, "brief")
+
+
+async def test_of_an_answer_the_sentences_that_hold_are_taken() -> None:
+    whole = "The bakery is at the end of Rope Walk, behind the boatyard."
+    answer = json.dumps({"lead": whole, "description": f"{whole} {whole} We are the best of Paris. The bakery is at"})
+    _, description, by, _ = await asked("contact.html", answer)
+    assert (description, by) == (whole, "scripted")
 
 
 async def test_a_model_that_does_not_answer_costs_nothing_but_its_words() -> None:
