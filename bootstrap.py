@@ -38,6 +38,7 @@ def main() -> None:
     version, url, digest = locked_uv((ROOT / "uv.lock").read_text("utf-8"), sys.platform, platform.machine(), libc())
     uv = find_uv(version) or fetch_uv(version, url, digest)
     say("installing the locked packages into .venv")
+    FOLDER.mkdir(exist_ok=True)
     done = subprocess.run([uv, "sync", "--frozen", "--all-extras", "--quiet"], cwd=ROOT, env=uv_environment())
     if done.returncode != 0:
         fail("uv could not install the packages; see its message above.")
@@ -138,7 +139,6 @@ def uv_environment() -> dict[str, str]:
 
     Locks that uv leaves in the folder for temporary files stay in ours.
     """
-    FOLDER.mkdir(exist_ok=True)
     found = {**os.environ, "TMPDIR": str(FOLDER)}
     found.pop("VIRTUAL_ENV", None)
     found.setdefault("UV_PYTHON", str(Path(sys.executable).resolve()))

@@ -9,7 +9,7 @@ from typing import Any
 
 
 async def assert_eventually(
-    check: Callable[[], Awaitable[Any] | Any], timeout: float = 30.0, every: float = 0.02
+    check: Callable[[], Awaitable[Any] | Any], timeout: float = 10.0, every: float = 0.02
 ) -> Any:
     """Return the first true value of `check`; fail with the last value or error once `timeout` seconds are over."""
     deadline = time.monotonic() + timeout

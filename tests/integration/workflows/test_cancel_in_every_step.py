@@ -125,7 +125,7 @@ class Worker:
         if task.action == "slow":
             Worker.at_work += 1
             try:
-                await asyncio.sleep(30)
+                await asyncio.sleep(300)
             finally:
                 Worker.at_work -= 1
         if task.action == "pass":

@@ -134,7 +134,7 @@ ASKED = """
 steps:
   - {name: load, kind: load, rows: [{n: 0}, {n: 1}]}
   - {name: clean, kind: map, over: load, agent: worker, action: clean}
-  - {name: ask, kind: approve, prompt: "Go on?", timeout: 60}
+  - {name: ask, kind: approve, prompt: "Go on?", timeout: 600}
   - {name: later, kind: map, over: clean, agent: worker, action: later}
   - {name: total, kind: reduce, over: later, agent: worker, action: sum}
 """

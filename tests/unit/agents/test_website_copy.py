@@ -6,7 +6,8 @@ import pytest
 
 from agents.base import Model
 from agents.skills.website_brief import parse_brief
-from agents.skills.website_copy import LONGEST_DESCRIPTION, CopyParameters, copy_of, usable, worded_copy
+from agents.skills.website_claims import passages_of, usable
+from agents.skills.website_copy import LONGEST_DESCRIPTION, CopyParameters, copy_of, worded_copy
 from agents.skills.website_plan import Part, Site, plan_site
 from agents.website import return_part
 from colony.errors import Unavailable
@@ -82,7 +83,7 @@ async def test_a_sentence_that_says_more_than_the_brief_is_left_out(invented: st
     lead, description, by, note = await asked("index.html", json.dumps({"lead": invented, "description": invented}))
     assert (lead, description, by) == (plain.lead, plain.description, "brief")
     assert "scripted" in note
-    assert usable(invented, [plain.lead], 280) == ""
+    assert usable(invented, passages_of([plain.lead], [], ""), 280) == ""
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,26 @@ async def test_what_is_said_of_one_is_not_said_of_another(mixed: str) -> None:
     plain = copy_of(SITE, part("about.html"))
     _, description, by, _ = await asked("about.html", json.dumps({"lead": mixed, "description": mixed}))
     assert (description, by) == (plain.description, "brief")
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        "The bakery is at the end of Rope Walk, behind the boatyard, with a rack for bicycles and cars.",
+        "The bakery is not at the end of Rope Walk, behind the boatyard.",
+        "The bakery isn't at the end of Rope Walk, behind the boatyard.",
+    ],
+)
+async def test_what_the_brief_denies_or_says_is_not_turned_round(turned: str) -> None:
+    _, description, by, _ = await asked("contact.html", json.dumps({"description": turned}))
+    assert (description, by) == (copy_of(SITE, part("contact.html")).description, "brief")
+
+
+async def test_words_that_are_those_of_the_brief_are_of_the_brief() -> None:
+    plain = copy_of(SITE, part("contact.html"))
+    _, description, by, note = await asked("contact.html", json.dumps({"description": plain.description}))
+    assert (description, by) == (plain.description, "brief")
+    assert "those of the brief" in note
 
 
 async def test_of_an_answer_the_sentences_that_hold_are_taken() -> None:

@@ -119,7 +119,7 @@ async def test_the_next_leader_adopts_the_fleet_as_it_is() -> None:
             async def second_leads() -> bool:
                 return await world.ledger.leads(LEADER, "two", second._term)
 
-            await assert_eventually(second_leads, 30)
+            await assert_eventually(second_leads, 6)
             await hosts.kill_host(0)
             await assert_eventually(lambda: owned_by(world, hosts, 2), 30)
         after = await lives(hosts)
