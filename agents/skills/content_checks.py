@@ -8,9 +8,9 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
+from agents.skills.claims import support
 from agents.skills.content_alike import ALIKE, repeated_share
 from agents.skills.content_post import Passage, Post
-from agents.skills.content_trace import support
 from agents.skills.text import one_line, sentences
 from colony.contracts import Frozen
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
+from agents.skills.claims import stems
 from agents.skills.content_documents import Paragraph, paragraphs_of
 from agents.skills.content_post import Passage, Topic
-from agents.skills.content_trace import stems
 from agents.skills.phrases import keyphrases
 from agents.skills.ranking import Hit, Index, terms
 from agents.skills.ranking import Passage as Span

@@ -8,9 +8,9 @@ from typing import Final
 
 from pydantic import Field
 
+from agents.skills.claims import stems, telling_words
 from agents.skills.content_checks import reading_ease, word_count
 from agents.skills.content_post import Passage, Post, Section, Sentence, Topic
-from agents.skills.content_trace import stems, telling_words
 from agents.skills.hashing import content_hash
 from agents.skills.phrases import keyphrases
 from agents.skills.text import sentences

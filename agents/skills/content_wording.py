@@ -18,10 +18,10 @@ from typing import Final, Literal
 from pydantic import Field
 
 from agents.base import Model
+from agents.skills.claims import best_source, stems
 from agents.skills.content_checks import word_count
 from agents.skills.content_draft import title_of
 from agents.skills.content_post import Passage, Post, Section, Sentence, Topic
-from agents.skills.content_trace import best_source, stems
 from agents.skills.hashing import content_hash
 from agents.skills.model_use import ModelSum, add_models, sum_of
 from agents.skills.text import clean_text, one_line, sentences

@@ -1,7 +1,7 @@
-"""Whether a sentence that a model wrote says what a brief says. Pure functions.
+"""Which sentences of a model's words on a page say what the brief says of it. Pure functions.
 
-Words are compared, not meanings, so the unit that must hold all of a sentence is small: a sentence of the brief, two
-that follow one another and speak of the same, or what is said of one thing. Where in doubt, a sentence does not hold.
+As `agents.skills.claims` compares words, not meanings, what must hold all of a sentence is small: a sentence of the
+brief, two that follow one another and speak of the same, or what is said of one thing. In doubt it does not hold.
 """
 
 from __future__ import annotations
@@ -11,19 +11,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from agents.skills.claims import denies, support, telling_words
 from agents.skills.stopwords import FUNCTION_WORDS
 from agents.skills.text import clean_text, one_line, sentences
 
 SHORTEST: Final = 20
 """Characters of a sentence that says something."""
 
-_BORNE_OUT: Final = 0.7
-"""Share of the words that say something and must be in one passage."""
-_STEM: Final = 5
-"""Letters by which words are taken for forms of one word."""
-_NEGATIONS: Final = frozenset(
-    {"no", "not", "none", "never", "nobody", "nothing", "neither", "nor", "without", "cannot"}
-)
 _NOT: Final = re.compile(r"n['\u2019]t\b")
 _POINTERS: Final = frozenset(
     {"he", "she", "it", "they", "his", "her", "its", "their", "this", "that", "these", "those"}
@@ -36,14 +30,16 @@ _UNFIT: Final = re.compile(r"https?:|www\.|[<>{}\[\]|`@#\\*]|\b(?:lorem|ipsum|as
 class Passage(NamedTuple):
     """What a brief says in one place."""
 
+    text: str
     words: frozenset[str]
     stems: frozenset[str]
     denies: bool
 
 
 class _Claim(NamedTuple):
-    stems: list[str]
-    opening: set[str]
+    text: str
+    opening: frozenset[str]
+    """The first word, which is capitalised whatever it is and may be a name, unless it is one of grammar."""
     proper: set[str]
     denies: bool
 
@@ -91,24 +87,24 @@ def _whole(pieces: Sequence[str]) -> list[str]:
 
 def _claim_of(sentence: str) -> _Claim | None:
     """What is to be borne out; None for half a sentence, or one that no page shall have."""
-    ends = sentence[-1] in ".!?" and not sentence.endswith("...")
-    content = [word.casefold() for word in _WORD.findall(sentence) if word.casefold() not in FUNCTION_WORDS]
-    if len(sentence) < SHORTEST or not ends or not content or _UNFIT.search(sentence):
+    whole = sentence[-1] in ".!?" and not sentence.endswith("...")
+    if len(sentence) < SHORTEST or not whole or not telling_words(sentence) or _UNFIT.search(sentence):
         return None
-    # The first word is capitalised whatever it is: it may be a name.
-    opening = {word[:_STEM] for word in {_first(sentence)} - FUNCTION_WORDS}
-    return _Claim([word[:_STEM] for word in content], opening, _proper(sentence), _denies(sentence))
+    first = _first(sentence)
+    opening = telling_words(first) or frozenset({first} - FUNCTION_WORDS)
+    return _Claim(sentence, opening, _proper(sentence), _denies(sentence))
 
 
 def _bears_out(passage: Passage, claim: _Claim) -> bool:
     if claim.denies != passage.denies or not (claim.opening <= passage.stems and claim.proper <= passage.words):
         return False
-    return sum(stem in passage.stems for stem in claim.stems) >= _BORNE_OUT * len(claim.stems)
+    return support(claim.text, passage.text).holds
 
 
 def _passage(text: str, everywhere: str) -> Passage:
-    words = frozenset(word.casefold() for word in _WORD.findall(f"{text} {everywhere}"))
-    return Passage(words, frozenset(word[:_STEM] for word in words), _denies(text))
+    whole = text if _denies(everywhere) else f"{everywhere} {text}"
+    words = frozenset(word.casefold() for word in _WORD.findall(f"{everywhere} {text}"))
+    return Passage(whole, words, words | telling_words(whole), _denies(text))
 
 
 def _speak_of_the_same(first: str, second: str) -> bool:
@@ -133,5 +129,4 @@ def _first(text: str) -> str:
 
 
 def _denies(text: str) -> bool:
-    words = {word.casefold() for word in _WORD.findall(text)}
-    return bool(words & _NEGATIONS) or _NOT.search(text) is not None
+    return denies(text) or _NOT.search(text) is not None

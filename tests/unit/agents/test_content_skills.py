@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.skills.claims import best_source, support
 from agents.skills.content_alike import ALIKE, HELD, fingerprint, nearest, repeated_share, runs, shared_share, standing
 from agents.skills.content_checks import Bounds, checked, reading_ease, syllables
 from agents.skills.content_corpus import Corpus
@@ -16,7 +17,6 @@ from agents.skills.content_draft import Shape, draft_extracts
 from agents.skills.content_index import Finished, Gathering, Row, Slugs, render_index, render_quality, row_of
 from agents.skills.content_page import render_post
 from agents.skills.content_post import Passage, Post, Section, Sentence, Topic, slug_of, topic_of
-from agents.skills.content_trace import best_source, support
 from agents.skills.text import sentences
 from colony.errors import BadInput
 

@@ -51,6 +51,14 @@ async def asked(path: str, answer: str | Exception) -> tuple[str, str, str, str]
     return words.lead, words.description, words.by, words.note
 
 
+async def refused(path: str, said: str) -> str:
+    """Why the words of the brief stand where a model says this."""
+    plain = copy_of(SITE, part(path))
+    lead, description, by, note = await asked(path, json.dumps({"lead": said, "description": said}))
+    assert (lead, description, by) == (plain.lead, plain.description, "brief")
+    return note
+
+
 async def test_a_model_words_what_the_brief_leaves_open() -> None:
     lead = "We bake sourdough with stone-ground flour from three farms in the valley."
     description = "A small sourdough bakery on the harbour, open four days a week."
@@ -79,11 +87,8 @@ async def test_the_summary_of_the_brief_stays() -> None:
     ],
 )
 async def test_a_sentence_that_says_more_than_the_brief_is_left_out(invented: str) -> None:
-    plain = copy_of(SITE, part("index.html"))
-    lead, description, by, note = await asked("index.html", json.dumps({"lead": invented, "description": invented}))
-    assert (lead, description, by) == (plain.lead, plain.description, "brief")
-    assert "scripted" in note
-    assert usable(invented, passages_of([plain.lead], [], ""), 280) == ""
+    assert "scripted" in await refused("index.html", invented)
+    assert usable(invented, passages_of([copy_of(SITE, part("index.html")).lead], [], ""), 280) == ""
 
 
 @pytest.mark.parametrize(
@@ -94,9 +99,7 @@ async def test_a_sentence_that_says_more_than_the_brief_is_left_out(invented: st
     ],
 )
 async def test_what_is_said_of_one_is_not_said_of_another(mixed: str) -> None:
-    plain = copy_of(SITE, part("about.html"))
-    _, description, by, _ = await asked("about.html", json.dumps({"lead": mixed, "description": mixed}))
-    assert (description, by) == (plain.description, "brief")
+    await refused("about.html", mixed)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +111,11 @@ async def test_what_is_said_of_one_is_not_said_of_another(mixed: str) -> None:
     ],
 )
 async def test_what_the_brief_denies_or_says_is_not_turned_round(turned: str) -> None:
-    _, description, by, _ = await asked("contact.html", json.dumps({"description": turned}))
-    assert (description, by) == (copy_of(SITE, part("contact.html")).description, "brief")
+    await refused("contact.html", turned)
 
 
 async def test_words_that_are_those_of_the_brief_are_of_the_brief() -> None:
-    plain = copy_of(SITE, part("contact.html"))
-    _, description, by, note = await asked("contact.html", json.dumps({"description": plain.description}))
-    assert (description, by) == (plain.description, "brief")
-    assert "those of the brief" in note
+    assert "those of the brief" in await refused("contact.html", copy_of(SITE, part("contact.html")).description)
 
 
 async def test_of_an_answer_the_sentences_that_hold_are_taken() -> None:

@@ -74,6 +74,11 @@ def telling_words(text: str) -> frozenset[str]:
     return frozenset(stems(text))
 
 
+def denies(text: str) -> bool:
+    """Whether a word of a text turns round what it says."""
+    return bool(_plain(text) & _NEGATIONS)
+
+
 class _Place(NamedTuple):
     text: str
     words: frozenset[str]
@@ -91,7 +96,7 @@ def _missing(sentence: str, place: _Place, passage: str) -> tuple[str, ...]:
     numbers = _numbers(place.text) | _numbers(passage)
     found = [number for number in sorted(_numbers(sentence)) if number not in _numbers(place.text) or not numbers]
     found += [name for name in _names(sentence) if _stem(name.lower()) not in telling_words(passage)]
-    if bool(_plain(sentence) & _NEGATIONS) != bool(_plain(place.text) & _NEGATIONS):
+    if denies(sentence) != denies(place.text):
         found.append("not")
     words = _plain(sentence)
     here = _plain(place.text)
